@@ -1,0 +1,24 @@
+# The four entrances. Each installs what it needs by itself on a fresh machine.
+.PHONY: up test check bench build clean
+
+node_modules/.installed: package-lock.json
+	npm ci --no-fund --no-audit
+	@touch $@
+
+build: node_modules/.installed
+	@npm run --silent build
+
+up: build
+	@node dist/cli/main.js up
+
+check: build
+	@sh scripts/check.sh
+
+test: check
+	@node dist/test/run.js
+
+bench: build
+	@node dist/bench/main.js
+
+clean:
+	rm -rf dist build node_modules

@@ -1,0 +1,123 @@
+/**
+ * The messages between primary, sync and serving processes, over Node's IPC ('json' serialization). The primary
+ * relays between sync and serving without looking inside. A process ignores a message type it does not know.
+ */
+import type { Quarantined } from '../../shared/model/live.ts';
+import type { RejectedEntry, TableEntry } from '../../shared/routing/entry.ts';
+
+/** Where and how to accept. `key` names the socket: two equal keys are the same socket. */
+export interface ListenerSpec {
+  readonly key: string;
+  readonly type: 'http' | 'https' | 'tcp';
+  /** Empty for all addresses. */
+  readonly address: string;
+  readonly port: number;
+  /** A PROXY header is required on each connection. */
+  readonly proxyProtocol: boolean;
+  /** Name of the listener object for type tcp; null otherwise. */
+  readonly listener: string | null;
+}
+
+/** How a backend stands, by identity (`service` and `address`). */
+export interface HealthVerdict {
+  readonly service: string;
+  readonly address: string;
+  readonly alive: boolean;
+}
+
+/** sync → serving (through the primary). A load is `load`, then `entries` until `last`, and replaces everything. */
+export type ToServing =
+  | { readonly type: 'load'; readonly generation: number }
+  | {
+      readonly type: 'entries';
+      readonly generation: number;
+      readonly entries: readonly TableEntry[];
+      readonly last: boolean;
+      readonly seq: number;
+    }
+  /** One change: a revision, a hand edit, members, secrets. `change` grows by one with each, for the acknowledgement. */
+  | {
+      readonly type: 'change';
+      readonly change: number;
+      readonly seq: number;
+      readonly entries: readonly TableEntry[];
+    }
+  /** There is no table to be had yet: listen and answer 503. */
+  | { readonly type: 'no-table' }
+  | { readonly type: 'health'; readonly verdicts: readonly HealthVerdict[] }
+  /** Addresses that names of backends stand for now; an empty list means the name never resolved. */
+  | { readonly type: 'resolved'; readonly name: string; readonly addresses: readonly string[] };
+
+/** serving → sync (through the primary). */
+export type FromServing =
+  /** Sent once at start and again whenever sync is new: asks for a load. `applied` is the last change it has. */
+  | { readonly type: 'hello'; readonly pid: number }
+  | {
+      readonly type: 'loaded';
+      readonly generation: number;
+      readonly seq: number;
+      readonly rejected: readonly RejectedEntry[];
+    }
+  | {
+      readonly type: 'applied';
+      readonly change: number;
+      readonly seq: number;
+      readonly rejected: readonly RejectedEntry[];
+    }
+  /** Failed connects since the last report: passive health is shared within the node. */
+  | {
+      readonly type: 'failures';
+      readonly failures: readonly {
+        readonly service: string;
+        readonly address: string;
+        readonly count: number;
+      }[];
+    }
+  | { readonly type: 'recovered'; readonly service: string; readonly address: string }
+  /** Totals since the process started; about once a second. Layout: `proxy/observe/counters.ts`. */
+  | { readonly type: 'stats'; readonly stats: unknown };
+
+/** primary → serving. A `listen` carries the socket's handle. */
+export type PrimaryToServing =
+  | { readonly type: 'listen'; readonly spec: ListenerSpec }
+  | { readonly type: 'unlisten'; readonly key: string }
+  | { readonly type: 'drain'; readonly ms: number }
+  | { readonly type: 'ping'; readonly n: number }
+  | { readonly type: 'reopen-logs' };
+
+/** serving → primary. */
+export type ServingToPrimary =
+  /** It has a table (or word that there is none) and accepts on every socket it was given. */
+  | { readonly type: 'ready' }
+  | { readonly type: 'pong'; readonly n: number; readonly rss: number; readonly connections: number }
+  /** Nothing is open any more (or the drain time is over); it ends now. */
+  | { readonly type: 'drained' };
+
+/** sync → primary. */
+export type SyncToPrimary =
+  /** The TCP listeners (and whether HTTPS may open) that the table wants. */
+  | { readonly type: 'listeners'; readonly specs: readonly ListenerSpec[] }
+  | { readonly type: 'quarantine'; readonly quarantined: readonly Quarantined[] };
+
+/** primary → sync. */
+export type PrimaryToSync =
+  | {
+      readonly type: 'processes';
+      readonly processes: readonly {
+        readonly role: 'primary' | 'sync' | 'serving';
+        readonly id: number;
+        readonly pid: number;
+        readonly state: 'starting' | 'ready' | 'draining';
+      }[];
+    }
+  | { readonly type: 'gone'; readonly id: number }
+  | { readonly type: 'listen-failed'; readonly key: string; readonly reason: string }
+  | { readonly type: 'listening'; readonly key: string; readonly port: number }
+  | { readonly type: 'ping'; readonly n: number }
+  /** The node is stopping: report not ready, keep everything else going until the channel closes. */
+  | { readonly type: 'stopping' };
+
+/** What the primary relays: `to`/`from` is a serving process's number, or `all`. */
+export type Relayed =
+  | { readonly relay: 'to-serving'; readonly to: number | 'all'; readonly message: ToServing }
+  | { readonly relay: 'from-serving'; readonly from: number; readonly message: FromServing };

@@ -1,0 +1,87 @@
+/**
+ * Between an exchange and the backends of its service: "give me a connection", and what became of it. `upstream/`
+ * picks (through `balance/`), pools, queues, connects, fails over and counts; `http1/` and `tunnel/` speak on the
+ * connection they get. All calls are synchronous; answers may come inside `acquire` or later.
+ */
+import type { CauseCode } from '../../shared/causes.ts';
+import type { CompiledKey, CompiledService } from '../../shared/routing/decision.ts';
+import type { ByteStream } from '../stream/byte-stream.ts';
+
+/** What a balance policy may look at. */
+export interface PickRequest {
+  readonly address: string;
+  /** Path and query, as received. */
+  readonly target: string;
+  header(name: string): string | undefined;
+}
+
+/** A backend as the data path keeps it: one object per service and address, for as long as the table names it. */
+export interface Backend {
+  readonly service: string;
+  readonly address: string;
+  /** Changes with the table. */
+  readonly weight: number;
+  readonly tier: number;
+  readonly state: 'ready' | 'drain' | 'maintenance' | 'lost';
+  readonly since: number;
+  /** Requests (or tunnels) under way on it now, this process. */
+  readonly active: number;
+  readonly tunnels: number;
+  /** False after the active checks of the node found it dead, or passive failures took it out for a while. */
+  readonly alive: boolean;
+}
+
+/** A connection lent to one exchange. Ends with exactly one call of `release` or `discard`. */
+export interface UpstreamConnection {
+  readonly stream: ByteStream;
+  readonly backend: Backend;
+  /** True when it served a request before: an early end may just be the backend's idle time-out. */
+  readonly reused: boolean;
+  /** Milliseconds spent in the queue and connecting, for the log. */
+  readonly queuedMs: number;
+  readonly connectMs: number;
+  /** The exchange is complete and clean: back to the pool. `keepAliveMs`: what the backend's Keep-Alive allows, or null. */
+  release(keepAliveMs: number | null): void;
+  /** Not usable any more (or must not be reused): closes it. `failure` counts against the backend's passive health. */
+  discard(failure: boolean): void;
+}
+
+/** Why there is no connection: one of these causes, and seconds for Retry-After. */
+export interface Unavailable {
+  readonly cause: Extract<CauseCode, 'no_backend' | 'all_dead' | 'queue_full' | 'queue_timeout'>;
+  readonly retryAfter: number;
+}
+
+export interface Acquirer {
+  /** Exactly one of the two is called, unless the ticket was cancelled first. */
+  onConnection(connection: UpstreamConnection): void;
+  onUnavailable(why: Unavailable): void;
+}
+
+/** A request's place: from `acquire` until it has a connection or gave up. */
+export interface Ticket {
+  /** The client left: gives the place in the queue (or the connection under way) back at once. */
+  cancel(): void;
+}
+
+export interface AcquireOptions {
+  /** Tunnels count and balance apart from requests. */
+  readonly websocket: boolean;
+  /** Backends this request has failed on already; tried again only when no other is left. */
+  readonly tried: readonly Backend[];
+  /** A retry must not get a pooled connection. */
+  readonly fresh: boolean;
+}
+
+export interface Upstreams {
+  acquire(
+    service: CompiledService,
+    key: CompiledKey,
+    request: PickRequest,
+    options: AcquireOptions,
+    acquirer: Acquirer,
+  ): Ticket;
+  /** True when the service's retry budget allows one more retry now; takes it. `retryDone` gives it back. */
+  takeRetry(service: CompiledService): boolean;
+  retryDone(service: CompiledService): void;
+}

@@ -1,0 +1,17 @@
+/** A TCP port with its own service, opened and closed at run time. */
+import { z } from 'zod';
+import { commonFields, duration, hostPattern, mapOf, objectName } from './fields.ts';
+
+export const listenerSchema = z.strictObject({
+  name: objectName(),
+  address: z.string().max(64).optional().describe('default all addresses'),
+  port: z.number().int().min(1).max(65_535),
+  service: objectName().optional(),
+  firewall: z.array(objectName()).max(100).optional(),
+  proxyProtocol: z.strictObject({ in: z.boolean().optional(), out: z.boolean().optional() }).optional(),
+  tls: z.literal('passthrough').optional(),
+  hosts: mapOf(hostPattern(), objectName()).optional(),
+  idle: duration().nullable().optional(),
+  ...commonFields,
+});
+export type Listener = z.output<typeof listenerSchema>;

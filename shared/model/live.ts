@@ -1,0 +1,63 @@
+/** Live documents: they come and go all day and do not go through revisions. */
+import { z } from 'zod';
+
+/** `starting`: its program runs but takes no traffic yet. `lost`: its lease ran out; the last resort. */
+export const MEMBER_STATES = ['starting', 'ready', 'drain', 'lost'] as const;
+export type MemberState = (typeof MEMBER_STATES)[number];
+
+export const memberSchema = z.object({
+  worker: z.string().max(128),
+  key: z.number().int().min(1),
+  address: z.string().max(300),
+  weight: z.number().int().min(0).max(1_000),
+  state: z.enum(MEMBER_STATES),
+  /** Milliseconds since 1970 of the registration; the newest wins in broker mode. */
+  since: z.number(),
+  name: z.string().max(256),
+});
+export type Member = z.output<typeof memberSchema>;
+
+/** `members/<service>`: the worker backends of one service, changed by compare-and-set on `v`. */
+export const membersSchema = z.object({
+  _id: z.string(),
+  v: z.number().int().min(0),
+  /** The greatest key that ever had a ready backend; null when none had. Only ever grows. */
+  current: z.number().int().min(1).nullable(),
+  backends: z.array(memberSchema).max(10_000),
+});
+export type Members = z.output<typeof membersSchema>;
+
+/** An object that a node could not load; its last good version, if any, stays in force. */
+export interface Quarantined {
+  readonly kind: string;
+  readonly name: string;
+  readonly reason: string;
+  /** True when an older good version is served instead. */
+  readonly lastGood: boolean;
+}
+
+/** `nodes/<name>`: what a node says of itself, every few seconds and after each applied revision. */
+export interface NodeRecord {
+  readonly _id: string;
+  readonly version: string;
+  readonly seq: number;
+  readonly hash: string;
+  /** Milliseconds between the revision's time and its last acknowledgement here. */
+  readonly lagMs: number;
+  readonly processes: readonly {
+    readonly role: 'primary' | 'sync' | 'serving';
+    readonly id: number;
+    readonly pid: number;
+    readonly seq: number;
+  }[];
+  readonly quarantined: readonly Quarantined[];
+  /** Objects whose stored document was edited by hand and differs from the log. */
+  readonly drift: readonly string[];
+  readonly store: 'up' | 'down';
+  readonly bus: 'up' | 'down';
+  readonly ready: boolean;
+  /** Deletions that the emptiness guard holds back, `kind/name`; empty when there is no alarm. */
+  readonly held: readonly string[];
+  /** Increases with every write; readers time its changes on their own clock. */
+  readonly beat: number;
+}

@@ -1,0 +1,23 @@
+/** Maintenance: on, off, or from–until, with ways past it. The same shape in settings, domains and routes. */
+import { z } from 'zod';
+import { fieldName, fieldValue } from './fields.ts';
+
+const moment = z.iso.datetime({
+  offset: true,
+  message: 'expected an ISO 8601 time with its offset, like 2026-03-01T02:00:00Z',
+});
+
+const schedule = z.strictObject({
+  from: moment.nullable().optional(),
+  until: moment.nullable().optional(),
+  bypass: z
+    .strictObject({
+      addresses: z.array(z.string().max(64)).max(1_000).optional(),
+      cookie: z.strictObject({ name: z.string().max(128), value: fieldValue() }).optional(),
+      header: z.strictObject({ name: fieldName(), value: fieldValue() }).optional(),
+    })
+    .optional(),
+});
+
+export const maintenanceField = z.union([z.boolean(), schedule]);
+export type Maintenance = z.output<typeof maintenanceField>;

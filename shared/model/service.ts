@@ -1,0 +1,345 @@
+/** A service: balancing, health, time-outs and its keys (builds) with their backends. */
+import { z } from 'zod';
+import { backendAddress, commonFields, duration, fieldName, mapOf, objectName, size } from './fields.ts';
+
+export const BALANCE_POLICIES = [
+  'round-robin',
+  'random',
+  'weighted-round-robin',
+  'least-connections',
+  'source-hash',
+  'first-alive',
+  'naive',
+  'two-choices',
+  'rendezvous',
+  'broker',
+] as const;
+export type BalancePolicy = (typeof BALANCE_POLICIES)[number];
+
+export const BACKEND_STATES = ['ready', 'drain', 'maintenance'] as const;
+export type BackendState = (typeof BACKEND_STATES)[number];
+
+/** At most this many backends per key. */
+export const MAX_BACKENDS = 1_000;
+
+export const backendSchema = z.strictObject({
+  address: backendAddress(),
+  weight: z
+    .number()
+    .int()
+    .min(0)
+    .max(1_000)
+    .optional()
+    .describe('share among the others; default 1, 0 gets nothing new'),
+  tier: z
+    .number()
+    .int()
+    .min(0)
+    .max(9)
+    .optional()
+    .describe('0 first; the next tier when none is alive; default 0'),
+  state: z
+    .enum(BACKEND_STATES)
+    .optional()
+    .describe('ready | drain (keeps pinned sessions) | maintenance; default ready'),
+});
+export type ConfiguredBackend = z.output<typeof backendSchema>;
+
+const uniqueBackends = (list: readonly ConfiguredBackend[]) =>
+  new Set(list.map((backend) => backend.address)).size === list.length;
+
+export const keySchema = z.strictObject({
+  enabled: z.boolean().optional().describe('default true'),
+  backends: z
+    .array(backendSchema)
+    .max(MAX_BACKENDS)
+    .refine(uniqueBackends, 'an address stands twice; use weight instead')
+    .optional(),
+});
+export type Key = z.output<typeof keySchema>;
+
+/** A build number, as the text it has in the map `keys`. */
+export const keyNumber = z.string().regex(/^[1-9]\d{0,14}$/, 'a key is a positive integer');
+
+const timing = {
+  interval: duration().optional().describe('default 5s'),
+  timeout: duration().optional().describe('default 2s'),
+  rise: z.number().int().min(1).max(100).optional().describe('successes until alive; default 2'),
+  fall: z.number().int().min(1).max(100).optional().describe('failures until dead; default 3'),
+  jitter: z.number().min(0).max(1).optional().describe('share of the interval; default 0.1'),
+  tls: z.boolean().optional(),
+};
+const httpPath = z
+  .string()
+  .max(2_048)
+  .regex(/^\/[\x21-\x7e]*$/, 'a path begins with "/" and has visible ASCII only');
+
+const health = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('tcp'), ...timing }),
+  z.strictObject({
+    type: z.literal('http'),
+    path: httpPath.optional().describe('default "/"'),
+    status: z
+      .union([z.number().int().min(100).max(599), z.array(z.number().int().min(100).max(599)).min(1)])
+      .optional()
+      .describe('default any 2xx or 3xx'),
+    body: z.string().max(1_024).optional().describe('the answer must contain this text'),
+    ...timing,
+  }),
+  z.strictObject({
+    type: z.literal('json'),
+    path: httpPath.optional().describe('default "/healthCheck"'),
+    ...timing,
+  }),
+  z.strictObject({
+    type: z.literal('websocket'),
+    path: httpPath.optional().describe('default "/"'),
+    ...timing,
+  }),
+  z.strictObject({ type: z.literal('off') }),
+]);
+export type Health = z.output<typeof health>;
+
+const pool = z.strictObject({
+  max: z
+    .number()
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .optional()
+    .describe('connections per backend and serving process; default 256'),
+  min: z.number().int().min(0).max(10_000).optional().describe('kept warm; default 0'),
+  idle: duration().optional().describe('default 4s'),
+});
+
+const timeouts = z.strictObject({
+  connect: duration().optional().describe('default 3s'),
+  firstByte: duration().optional().describe('default 60s'),
+  idle: duration().optional().describe('between two pieces of a body; default 60s'),
+});
+export const timeoutsSchema = timeouts;
+
+const hash = z.strictObject({
+  by: z
+    .string()
+    .refine(
+      (by) => by === 'ip' || by === 'uri' || /^(header|cookie):[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}$/.test(by),
+      'expected ip, uri, header:NAME or cookie:NAME',
+    ),
+  boundedLoad: z.number().min(0).max(10).optional().describe('0 = off'),
+});
+
+const shortBackends = z.array(
+  z.union([backendAddress().transform((address) => ({ address })), backendSchema]),
+);
+
+export const serviceSchema = z
+  .strictObject({
+    name: objectName(),
+    protocol: z.enum(['http', 'https', 'tcp']).optional().describe('default http'),
+    tls: z
+      .strictObject({
+        verify: z.boolean().optional().describe('default true'),
+        ca: z.string().max(1_000_000).optional(),
+        serverName: z.string().max(253).optional(),
+        certificate: objectName().optional(),
+      })
+      .optional(),
+    enabled: z.boolean().optional().describe('default true'),
+    balance: z.enum(BALANCE_POLICIES).optional().describe('default round-robin'),
+    hash: hash.optional(),
+    latest: z
+      .union([z.literal('auto'), z.number().int().min(1)])
+      .optional()
+      .describe('default auto'),
+    keys: mapOf(keyNumber, keySchema).optional(),
+    backends: shortBackends
+      .max(MAX_BACKENDS)
+      .refine(uniqueBackends, 'an address stands twice; use weight instead')
+      .optional(),
+    host: z.string().max(253).nullable().optional().describe('null keeps the Host of the client'),
+    sticky: z
+      .union([
+        z.literal(false),
+        z.strictObject({
+          cookie: z
+            .string()
+            .regex(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/)
+            .optional(),
+          maxAge: duration().optional(),
+        }),
+      ])
+      .optional(),
+    health: health.optional(),
+    passive: z
+      .strictObject({
+        attempts: z.number().int().min(1).max(1_000).optional(),
+        offline: duration().optional(),
+      })
+      .optional(),
+    pool: pool.optional(),
+    queue: z
+      .strictObject({
+        size: z.number().int().min(0).max(1_000_000).optional(),
+        wait: duration().optional(),
+        status: z.union([z.literal(503), z.literal(429)]).optional(),
+      })
+      .optional(),
+    timeouts: timeouts.optional(),
+    retries: z
+      .strictObject({
+        max: z.number().int().min(0).max(10).optional(),
+        on: z.array(z.union([z.literal('reset'), z.literal(502), z.literal(503), z.literal(504)])).optional(),
+      })
+      .optional(),
+    websocket: z
+      .strictObject({
+        balance: z.enum(BALANCE_POLICIES).optional(),
+        pool: z.strictObject({ max: z.number().int().min(1).optional() }).optional(),
+      })
+      .optional(),
+    coalesce: z
+      .union([
+        z.literal(false),
+        z.strictObject({
+          headers: z.array(fieldName()).optional(),
+          withCookies: z.boolean().optional(),
+          waiters: z.number().int().min(1).optional(),
+        }),
+      ])
+      .optional(),
+    cache: z
+      .strictObject({
+        size: size().optional(),
+        ttl: duration().optional(),
+        staleWhileRevalidate: duration().optional(),
+        staleIfError: duration().optional(),
+      })
+      .nullable()
+      .optional(),
+    slowStart: duration().optional(),
+    eject: z
+      .strictObject({
+        status5xx: z.number().int().min(0).optional(),
+        latency: duration().nullable().optional(),
+        maxShare: z.number().min(0).max(1).optional(),
+      })
+      .optional(),
+    onAllDead: z.literal('maintenance').optional(),
+    ...commonFields,
+  })
+  .superRefine((service, context) => {
+    if (service.keys !== undefined && service.backends !== undefined) {
+      context.addIssue({
+        code: 'custom',
+        path: ['backends'],
+        message: 'give either the short form (backends) or keys, not both',
+      });
+    }
+  })
+  .transform(({ backends, ...service }) =>
+    backends === undefined ? service : { ...service, keys: { '1': { backends } } as Record<string, Key> },
+  );
+
+export type Service = z.output<typeof serviceSchema>;
+
+/** Active health checks with every default filled in. */
+export interface ResolvedHealth {
+  readonly type: Health['type'];
+  readonly path: string;
+  /** Statuses that count as alive; empty means any 2xx or 3xx. */
+  readonly status: readonly number[];
+  readonly body: string | null;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  readonly rise: number;
+  readonly fall: number;
+  readonly jitter: number;
+  readonly tls: boolean;
+}
+
+/** A service with every default filled in; what the data path reads. Times in milliseconds. */
+export interface ResolvedService {
+  readonly name: string;
+  readonly protocol: 'http' | 'https' | 'tcp';
+  readonly tls: {
+    readonly verify: boolean;
+    readonly ca: string | null;
+    readonly serverName: string | null;
+    readonly certificate: string | null;
+  };
+  readonly enabled: boolean;
+  readonly balance: BalancePolicy;
+  readonly hash: { readonly by: string; readonly boundedLoad: number };
+  readonly latest: 'auto' | number;
+  readonly host: string | null;
+  readonly health: ResolvedHealth;
+  readonly passive: { readonly attempts: number; readonly offlineMs: number };
+  readonly pool: { readonly max: number; readonly min: number; readonly idleMs: number };
+  readonly queue: { readonly size: number; readonly waitMs: number; readonly status: 503 | 429 };
+  readonly timeouts: { readonly connectMs: number; readonly firstByteMs: number; readonly idleMs: number };
+  readonly retries: { readonly max: number; readonly onReset: boolean; readonly onStatus: readonly number[] };
+  readonly websocket: { readonly balance: BalancePolicy; readonly poolMax: number };
+}
+
+/** Fills in the defaults: the service's own value, else `settings.timeouts`, else the built-in one. */
+export function resolveService(service: Service, defaults: z.output<typeof timeouts> = {}): ResolvedService {
+  const balance = service.balance ?? 'round-robin';
+  const on = service.retries?.on ?? ['reset'];
+  return {
+    name: service.name,
+    protocol: service.protocol ?? 'http',
+    tls: {
+      verify: service.tls?.verify ?? true,
+      ca: service.tls?.ca ?? null,
+      serverName: service.tls?.serverName ?? null,
+      certificate: service.tls?.certificate ?? null,
+    },
+    enabled: service.enabled ?? true,
+    balance,
+    hash: { by: service.hash?.by ?? 'ip', boundedLoad: service.hash?.boundedLoad ?? 0 },
+    latest: service.latest ?? 'auto',
+    host: service.host ?? null,
+    health: resolveHealth(service.health ?? { type: 'tcp' }),
+    passive: { attempts: service.passive?.attempts ?? 3, offlineMs: service.passive?.offline ?? 10_000 },
+    pool: { max: service.pool?.max ?? 256, min: service.pool?.min ?? 0, idleMs: service.pool?.idle ?? 4_000 },
+    queue: {
+      size: service.queue?.size ?? 100,
+      waitMs: service.queue?.wait ?? 2_000,
+      status: service.queue?.status ?? 503,
+    },
+    timeouts: {
+      connectMs: service.timeouts?.connect ?? defaults.connect ?? 3_000,
+      firstByteMs: service.timeouts?.firstByte ?? defaults.firstByte ?? 60_000,
+      idleMs: service.timeouts?.idle ?? defaults.idle ?? 60_000,
+    },
+    retries: {
+      max: service.retries?.max ?? 2,
+      onReset: on.includes('reset'),
+      onStatus: on.filter((entry): entry is 502 | 503 | 504 => entry !== 'reset'),
+    },
+    websocket: {
+      balance: service.websocket?.balance ?? (balance === 'broker' ? 'broker' : 'least-connections'),
+      poolMax: service.websocket?.pool?.max ?? 10_000,
+    },
+  };
+}
+
+const DEFAULT_HEALTH_PATHS: Partial<Record<Health['type'], string>> = { json: '/healthCheck' };
+
+function resolveHealth(health: Health): ResolvedHealth {
+  const timing: Partial<Exclude<Health, { type: 'off' }>> = health.type === 'off' ? {} : health;
+  const status = health.type === 'http' ? (health.status ?? []) : [];
+  return {
+    type: health.type,
+    path: ('path' in health ? health.path : undefined) ?? DEFAULT_HEALTH_PATHS[health.type] ?? '/',
+    status: typeof status === 'number' ? [status] : status,
+    body: (health.type === 'http' ? health.body : undefined) ?? null,
+    intervalMs: timing.interval ?? 5_000,
+    timeoutMs: timing.timeout ?? 2_000,
+    rise: timing.rise ?? 2,
+    fall: timing.fall ?? 3,
+    jitter: timing.jitter ?? 0.1,
+    tls: timing.tls ?? false,
+  };
+}
