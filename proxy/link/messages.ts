@@ -4,6 +4,7 @@
  */
 import type { Quarantined } from '../../shared/model/live.ts';
 import type { RejectedEntry, TableEntry } from '../../shared/routing/entry.ts';
+import type { SettingsOfProcess } from '../../shared/settings.ts';
 
 /** Where and how to accept. `key` names the socket: two equal keys are the same socket. */
 export interface ListenerSpec {
@@ -121,3 +122,11 @@ export type PrimaryToSync =
 export type Relayed =
   | { readonly relay: 'to-serving'; readonly to: number | 'all'; readonly message: ToServing }
   | { readonly relay: 'from-serving'; readonly from: number; readonly message: FromServing };
+
+/** primary → sync or serving, first message of all. A serving process gets the settings without URLs and secrets. */
+export interface StartMessage {
+  readonly type: 'start';
+  /** Number of the serving process, 1…; 0 for sync. */
+  readonly id: number;
+  readonly settings: SettingsOfProcess;
+}
