@@ -37,6 +37,13 @@ export const CAUSES = {
     proxyStatus: 'http_request_denied',
     message: 'Access from here is not allowed.',
   },
+  no_routes: {
+    status: 404,
+    page: '404',
+    proxyStatus: 'destination_not_found',
+    message:
+      'The proxy works, but it has no site yet. Add the first one over the API or with `kontrol set domain`.',
+  },
   host_unknown: {
     status: 404,
     page: '404',
