@@ -5,6 +5,10 @@ import { z } from 'zod';
 export const MEMBER_STATES = ['starting', 'ready', 'drain', 'lost'] as const;
 export type MemberState = (typeof MEMBER_STATES)[number];
 
+/** `many`: any number runs. `one`: one at a time. `version`: only workers of one version at a time. */
+export const START_MODES = ['many', 'one', 'version'] as const;
+export type StartMode = (typeof START_MODES)[number];
+
 export const memberSchema = z.object({
   worker: z.string().max(128),
   key: z.number().int().min(1),
@@ -14,6 +18,9 @@ export const memberSchema = z.object({
   /** Milliseconds since 1970 of the registration; the newest wins in broker mode. */
   since: z.number(),
   name: z.string().max(256),
+  /** Start mode and version of the worker: who else may run is decided by compare-and-set on this document. */
+  mode: z.enum(START_MODES).default('many'),
+  version: z.string().max(256).default(''),
 });
 export type Member = z.output<typeof memberSchema>;
 
