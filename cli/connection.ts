@@ -1,0 +1,104 @@
+/** How commands reach kontrolapi: KONTROL_URL and KONTROL_TOKEN, else the local one and its `admin-token` file. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { KontrolError } from '../shared/errors.ts';
+
+export interface Connection {
+  readonly url: string;
+  readonly token: string;
+}
+
+export interface ConnectionOptions {
+  readonly url?: string;
+  readonly token?: string;
+  readonly data?: string;
+}
+
+const CALL_TIMEOUT_MS = 30_000;
+
+/** Option > environment > the file that kontrolapi wrote on this machine. */
+export function connectionFrom(options: ConnectionOptions, env: NodeJS.ProcessEnv = process.env): Connection {
+  const url = options.url ?? env['KONTROL_URL'] ?? 'http://127.0.0.1:7000';
+  if (!URL.canParse(url)) throw new KontrolError('setting_invalid', `KONTROL_URL is not an address: ${url}`);
+  const token = options.token ?? env['KONTROL_TOKEN'] ?? env['KONTROL_API_TOKEN'];
+  if (token !== undefined) return { url, token };
+  const file = join(options.data ?? env['KONTROL_DATA'] ?? './data', 'admin-token');
+  try {
+    return { url, token: readFileSync(file, 'utf8').trim() };
+  } catch {
+    throw new KontrolError(
+      'setting_invalid',
+      `no token: set KONTROL_TOKEN, or run where ${file} can be read`,
+    );
+  }
+}
+
+/** An answer that is not 2xx, as the API explained it. */
+export class ApiError extends Error {
+  readonly status: number;
+  readonly problem: Readonly<Record<string, unknown>>;
+
+  constructor(status: number, problem: Readonly<Record<string, unknown>>) {
+    super(describe(status, problem));
+    this.status = status;
+    this.problem = problem;
+  }
+}
+
+export interface Reply<T> {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: T;
+}
+
+export async function call<T = unknown>(
+  connection: Connection,
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Reply<T>> {
+  let response: Response;
+  try {
+    response = await fetch(new URL(path, connection.url), {
+      method,
+      headers: {
+        authorization: `Bearer ${connection.token}`,
+        accept: 'application/json',
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
+    });
+  } catch (error) {
+    const { cause, message } = error as Error & { cause?: { code?: string } };
+    throw new KontrolError(
+      'store_unavailable',
+      `kontrolapi at ${connection.url} does not answer (${cause?.code ?? message}); is it running?`,
+    );
+  }
+  const text = await response.text();
+  let parsed: unknown = {};
+  try {
+    parsed = text === '' ? {} : JSON.parse(text);
+  } catch {
+    throw new KontrolError(
+      'internal',
+      `what answers at ${connection.url} is not kontrolapi (${response.status}, not JSON)`,
+    );
+  }
+  if (!response.ok) throw new ApiError(response.status, parsed as Record<string, unknown>);
+  return { status: response.status, headers: response.headers, body: parsed as T };
+}
+
+function describe(status: number, problem: Readonly<Record<string, unknown>>): string {
+  const lines = [
+    `${String(problem['detail'] ?? problem['title'] ?? 'refused')} (${status} ${String(problem['code'] ?? '')})`.trim(),
+  ];
+  const errors = Array.isArray(problem['errors'])
+    ? (problem['errors'] as { path?: string; message?: string }[])
+    : [];
+  for (const { path, message } of errors) lines.push(`  ${path || '(object)'}: ${message ?? ''}`);
+  return lines.join('\n');
+}
