@@ -1,6 +1,6 @@
 /**
- * One coarse timer for all connections of a process. Setting, moving and cancelling a deadline costs a few
- * nanoseconds and no allocation; deadlines are kept to within one tick (100 ms), never early.
+ * One coarse timer for all connections of a process. Moving or cancelling a deadline costs one reading of the clock
+ * and no allocation; deadlines are never early and at most one tick (100 ms) late, plus what the process stalled.
  */
 
 /** Something with one deadline at a time. Embed it in the connection object; the fields belong to the wheel. */
@@ -15,12 +15,17 @@ export interface Timed {
 
 const TICK_MS = 100;
 const SLOTS = 1_024;
+/** Longer deadlines are the same as this one (24 days); keeps tick numbers small integers. */
+const MAX_MS = 2 ** 31;
 
 export class TimerWheel {
   /** Milliseconds of the monotonic clock at the last tick; cheap to read. */
   now: number;
+  readonly #origin: number;
   #tick = 1;
-  readonly #slots: Timed[][] = Array.from({ length: SLOTS }, () => []);
+  readonly #slots: Set<Timed>[] = Array.from({ length: SLOTS }, () => new Set());
+  /** The tick whose slot a queued object stands in; it may be due later, never earlier. */
+  readonly #queuedAt = new Map<Timed, number>();
   readonly #monotonic: () => number;
   readonly #onError: (error: unknown) => void;
   #interval: NodeJS.Timeout | null = null;
@@ -30,6 +35,8 @@ export class TimerWheel {
     this.#monotonic = monotonic;
     this.#onError = onError;
     this.now = monotonic();
+    // Tick 1 is now, so that no tick is 0, which stands for "no deadline".
+    this.#origin = this.now - TICK_MS;
   }
 
   start(): void {
@@ -43,49 +50,78 @@ export class TimerWheel {
     this.#interval = null;
   }
 
-  /** Sets or moves the deadline to `ms` from now. A later deadline stays in its old slot until that comes round. */
+  /** How many objects the wheel still refers to; for leak tests. */
+  get size(): number {
+    return this.#queuedAt.size;
+  }
+
+  /**
+   * Sets or moves the deadline to `ms` from now (negative counts as 0). It is counted from the clock and not from
+   * the last tick, which may be long ago after a stall. A later deadline stays in its old slot until that comes round.
+   */
   set(timed: Timed, ms: number): void {
-    const due = this.#tick + Math.ceil(ms / TICK_MS) + 1;
-    const earlier = timed.timerDue !== 0 && due < timed.timerDue;
+    const delay = ms > 0 ? Math.min(ms, MAX_MS) : 0;
+    const due = Math.max(Math.ceil((this.#monotonic() - this.#origin + delay) / TICK_MS), this.#tick + 1);
+    const earlier = timed.timerDue === 0 || due < timed.timerDue;
     timed.timerDue = due;
-    if (!timed.timerQueued || earlier) {
-      timed.timerQueued = true;
-      this.#slot(due).push(timed);
+    if (!timed.timerQueued) this.#enqueue(timed, due);
+    else if (earlier && due < (this.#queuedAt.get(timed) ?? 0)) {
+      this.#dequeue(timed);
+      this.#enqueue(timed, due);
     }
   }
 
+  /** No deadline any more. The wheel may refer to the object until its slot comes round: see `remove`. */
   clear(timed: Timed): void {
     timed.timerDue = 0;
   }
 
+  /** Like `clear`, and the wheel forgets the object at once: for what is closed and should be freed. */
+  remove(timed: Timed): void {
+    timed.timerDue = 0;
+    if (timed.timerQueued) this.#dequeue(timed);
+  }
+
   /** Runs what is due; called by the interval, and by tests that drive time. */
   advance(): void {
-    const now = this.#monotonic();
-    // After a long stall at most one turn of the wheel is walked: each slot holds all that is due before.
-    let ticks = Math.floor((now - this.now) / TICK_MS);
-    if (ticks <= 0) return;
-    this.now += ticks * TICK_MS;
-    ticks = Math.min(ticks, SLOTS + Math.floor(ticks / SLOTS));
-    while (ticks-- > 0) this.#turn();
+    const target = Math.floor((this.#monotonic() - this.#origin) / TICK_MS);
+    if (target <= this.#tick) return;
+    // After a long stall one turn of the wheel is enough: each slot holds all that is due in it.
+    const first = Math.max(this.#tick + 1, target - SLOTS + 1);
+    this.#tick = target;
+    this.now = this.#origin + target * TICK_MS;
+    for (let tick = first; tick <= target; tick++) this.#visit(tick % SLOTS);
   }
 
-  #slot(due: number): Timed[] {
-    return this.#slots[due % SLOTS] as Timed[];
+  #enqueue(timed: Timed, due: number): void {
+    timed.timerQueued = true;
+    this.#queuedAt.set(timed, due);
+    this.#slot(due % SLOTS).add(timed);
   }
 
-  #turn(): void {
-    this.#tick++;
-    const slot = this.#slot(this.#tick);
-    if (slot.length === 0) return;
-    const entries = slot.splice(0);
-    for (const timed of entries) {
-      if (timed.timerDue === 0) {
-        timed.timerQueued = false;
-      } else if (timed.timerDue > this.#tick) {
-        this.#slot(timed.timerDue).push(timed);
-      } else {
+  #dequeue(timed: Timed): void {
+    timed.timerQueued = false;
+    this.#slot((this.#queuedAt.get(timed) ?? 0) % SLOTS).delete(timed);
+    this.#queuedAt.delete(timed);
+  }
+
+  #slot(index: number): Set<Timed> {
+    return this.#slots[index] as Set<Timed>;
+  }
+
+  #visit(index: number): void {
+    // What is added to this slot meanwhile is due a whole turn later, is seen by this loop too, and stays.
+    for (const timed of this.#slot(index)) {
+      const due = timed.timerDue;
+      if (due > this.#tick && due % SLOTS === index) {
+        this.#queuedAt.set(timed, due);
+        continue;
+      }
+      this.#dequeue(timed);
+      if (due > this.#tick) {
+        this.#enqueue(timed, due);
+      } else if (due !== 0) {
         timed.timerDue = 0;
-        timed.timerQueued = false;
         try {
           timed.onTimeout();
         } catch (error) {
