@@ -1,0 +1,11 @@
+/** Installs, ahead of the tests, the services that they start: `node dist/test/services/install.js`. */
+import { installMongo } from './mongo.ts';
+import { installRedis } from './redis.ts';
+
+try {
+  await installRedis();
+  await installMongo();
+} catch (error) {
+  console.error((error as Error).message);
+  process.exitCode = 1;
+}
