@@ -1,0 +1,445 @@
+/**
+ * Brings every serving process to the table. A change goes to one process first; only what that one acknowledged
+ * goes to all, so a change that kills (twice) costs one process and is given back to be quarantined. Processes that
+ * are new, or whose table is not known here, get a load; each keeps receiving in order, at its own pace.
+ */
+import type { Clock } from '../../shared/clock.ts';
+import type { Log } from '../../shared/log.ts';
+import type { RejectedEntry, TableEntry } from '../../shared/routing/entry.ts';
+import type { FromServing, PrimaryToSync, ToServing } from '../link/messages.ts';
+import { type Change, ChangeQueue } from './change-queue.ts';
+import type { Outbox } from './link.ts';
+
+/** Objects per message of a load: a receiver stands still for some 2 ms each. */
+const LOAD_BATCH = 100;
+/** A change with more objects goes out as a load, which a process builds aside and swaps at once. */
+const MAX_CHANGE_ENTRIES = 1_000;
+/** How long a suspected change waits for a process without visitors before it takes one that has them. */
+const FRESH_WAIT_MS = 3_000;
+/** Quarantining stops after this many objects if no process ever took anything: it is not the objects' fault then. */
+const MAX_BLAME_WITHOUT_ACK = 3;
+
+export type ProcessState = 'starting' | 'ready' | 'draining';
+
+export interface ServingView {
+  readonly id: number;
+  readonly pid: number;
+  readonly state: ProcessState;
+  readonly loaded: boolean;
+  /** Sequence number of the last change or load it acknowledged; 0 before. */
+  readonly seq: number;
+}
+
+interface Serving {
+  readonly id: number;
+  pid: number;
+  state: ProcessState;
+  /** It asked for a table (or was found without this sync having started it). */
+  asked: boolean;
+  /** Last load begun; 0 for none. */
+  generation: number;
+  /** Number of the last change that the load under way contains. */
+  loading: number | null;
+  loaded: boolean;
+  /** Last change sent and last acknowledged. */
+  sent: number;
+  acked: number;
+  seq: number;
+}
+
+export interface Applied {
+  readonly seq: number;
+  /** Milliseconds from the hint (or tick) to the last acknowledgement. */
+  readonly ms: number;
+}
+
+export interface DistributeHooks {
+  /** Entries are in force in at least one process and will be in all. */
+  confirmed(entries: readonly TableEntry[]): void;
+  /** Every live process has acknowledged this sequence number. */
+  applied(applied: Applied): void;
+  /** A process could not load these; the version before stays there. */
+  rejected(rejected: readonly RejectedEntry[]): void;
+  /** Processes died of these entries; they are not in the table. */
+  deadly(entries: readonly TableEntry[], reason: string): void;
+  /** What a freshly loaded process has to know besides the table: health and resolved names. */
+  afterLoad(): readonly ToServing[];
+}
+
+export function entryKey(entry: { readonly kind: string; readonly name: string }): string {
+  return `${entry.kind}/${entry.name}`;
+}
+
+export class Distributor {
+  readonly #outbox: Outbox;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #hooks: DistributeHooks;
+  readonly #processes = new Map<number, Serving>();
+  readonly #table = new Map<string, TableEntry>();
+  readonly #queue: ChangeQueue;
+  /** Confirmed changes that not every process has acknowledged. */
+  #unreported: { readonly number: number; readonly seq: number; readonly since: number }[] = [];
+  #seq = 0;
+  #hasTable = false;
+  #saidNoTable = false;
+  #generation: number;
+  #first: { readonly change: Change; readonly process: number } | null = null;
+  #cancelWait: (() => void) | null = null;
+  #mayUseAny = false;
+  /** Number of the last confirmed change. */
+  #number: number;
+  #everAcked = false;
+  #blamed = 0;
+
+  constructor(outbox: Outbox, clock: Clock, log: Log, hooks: DistributeHooks) {
+    this.#outbox = outbox;
+    this.#clock = clock;
+    this.#log = log;
+    this.#hooks = hooks;
+    // Numbers go on growing when a new sync takes over from one that died.
+    this.#generation = clock.now();
+    this.#number = clock.now();
+    this.#queue = new ChangeQueue(this.#number);
+  }
+
+  /** The confirmed table by `kind/name`. */
+  get table(): ReadonlyMap<string, TableEntry> {
+    return this.#table;
+  }
+
+  get seq(): number {
+    return this.#seq;
+  }
+
+  get hasTable(): boolean {
+    return this.#hasTable;
+  }
+
+  /** Whether changes wait for their first acknowledgement. */
+  get pending(): boolean {
+    return this.#first !== null || this.#queue.size > 0;
+  }
+
+  processes(): readonly ServingView[] {
+    return [...this.#processes.values()].map(({ id, pid, state, loaded, seq }) => ({
+      id,
+      pid,
+      state,
+      loaded,
+      seq,
+    }));
+  }
+
+  /** A table that serving processes are known to survive (the last-known-good copy): to all who wait, at once. */
+  install(entries: readonly TableEntry[], seq: number): void {
+    for (const entry of entries) this.#put(entry);
+    this.#seq = seq;
+    this.#hasTable = true;
+    this.#hooks.confirmed(entries);
+    for (const process of this.#processes.values()) if (process.state === 'starting') this.#serve(process);
+  }
+
+  /** Queues a change: entries to be applied together, which bring the table to `seq`. `since` is monotonic time. */
+  submit(parts: readonly (readonly TableEntry[])[], seq: number, since: number): void {
+    this.#queue.add(parts, seq, since);
+    this.#pump();
+  }
+
+  /** There is no table to be had for now: processes without one listen and answer 503. */
+  noTable(): void {
+    if (this.#hasTable) return;
+    this.#saidNoTable = true;
+    for (const process of this.#processes.values()) this.#serve(process);
+  }
+
+  /** Nothing is to be expected of the store soon: processes an earlier sync left behind get what there is. */
+  settle(): void {
+    for (const process of this.#processes.values()) this.#serve(process);
+  }
+
+  /** The primary's list: processes that are not in it are gone. */
+  announce(list: Extract<PrimaryToSync, { type: 'processes' }>['processes']): void {
+    const present = new Set<number>();
+    for (const { role, id, pid, state } of list) {
+      if (role !== 'serving') continue;
+      present.add(id);
+      const known = this.#processes.get(id);
+      if (known !== undefined && known.pid === pid) known.state = state;
+      else {
+        if (known !== undefined) this.gone(id);
+        this.#processes.set(id, fresh(id, pid, state));
+      }
+    }
+    for (const id of [...this.#processes.keys()]) if (!present.has(id)) this.gone(id);
+    this.#pump();
+    this.#report();
+  }
+
+  gone(id: number): void {
+    const process = this.#processes.get(id);
+    if (process === undefined) return;
+    this.#processes.delete(id);
+    this.#outbox.clear(id);
+    if (this.#first?.process === id) this.#diedOf(this.#first.change, process);
+    else if (process.loading !== null && process.state !== 'draining') {
+      this.#log.error('serving_died_loading', 'a serving process died while it took the table; see its log', {
+        process: id,
+        objects: this.#table.size,
+      });
+    }
+    this.#report();
+    this.#pump();
+  }
+
+  receive(from: number, message: FromServing): void {
+    let process = this.#processes.get(from);
+    if (message.type === 'hello') {
+      if (process !== undefined && process.pid !== message.pid) {
+        this.gone(from);
+        process = undefined;
+      }
+      if (process === undefined) {
+        process = fresh(from, message.pid, 'starting');
+        this.#processes.set(from, process);
+      }
+      process.asked = true;
+      if (process.loading === null) {
+        process.loaded = false;
+        process.generation = 0;
+        this.#serve(process);
+        this.#pump();
+      }
+      return;
+    }
+    if (process === undefined) return;
+    if (message.type === 'loaded') this.#onLoaded(process, message);
+    else if (message.type === 'applied') this.#onApplied(process, message);
+  }
+
+  /** To every process that holds a table. */
+  broadcast(message: ToServing): void {
+    for (const process of this.#processes.values()) {
+      if (process.generation > 0) this.#send(process, message);
+    }
+  }
+
+  close(): void {
+    this.#cancelWait?.();
+    this.#cancelWait = null;
+    this.#processes.clear();
+  }
+
+  #onLoaded(process: Serving, message: Extract<FromServing, { type: 'loaded' }>): void {
+    if (message.generation !== process.generation || process.loading === null) return;
+    process.loaded = true;
+    process.acked = Math.max(process.acked, process.loading);
+    process.loading = null;
+    process.seq = message.seq;
+    this.#everAcked = true;
+    this.#acknowledged(process, message.rejected);
+  }
+
+  #onApplied(process: Serving, message: Extract<FromServing, { type: 'applied' }>): void {
+    if (message.change > process.sent || message.change <= process.acked) return;
+    process.acked = message.change;
+    process.seq = message.seq;
+    this.#everAcked = true;
+    this.#acknowledged(process, message.rejected);
+  }
+
+  #acknowledged(process: Serving, rejected: readonly RejectedEntry[]): void {
+    if (rejected.length > 0) this.#hooks.rejected(rejected);
+    const first = this.#first;
+    if (first !== null && first.process === process.id && process.acked >= first.change.number) {
+      this.#first = null;
+      this.#confirm(first.change, rejected);
+    }
+    this.#report();
+    this.#pump();
+  }
+
+  #confirm(change: Change, rejected: readonly RejectedEntry[]): void {
+    const refused = new Set(rejected.map(entryKey));
+    const good = change.parts.flat().filter((entry) => !refused.has(entryKey(entry)));
+    for (const entry of good) this.#put(entry);
+    this.#seq = change.seq;
+    this.#number = change.number;
+    this.#hasTable = true;
+    this.#unreported.push({ number: change.number, seq: change.seq, since: change.since });
+    for (const process of this.#processes.values()) {
+      if (process.sent >= change.number) continue;
+      if (process.generation > 0) this.#deliver(process, change);
+      else this.#serve(process);
+    }
+    this.#hooks.confirmed(good);
+  }
+
+  /** Gives a process without a table what there is: the confirmed table, or word that there is none. */
+  #serve(process: Serving): void {
+    if (process.generation > 0) return;
+    if (this.#hasTable) this.#load(process, null);
+    else if (this.#saidNoTable) this.#send(process, { type: 'no-table' });
+  }
+
+  #pump(): void {
+    const deaths = this.#queue.headDeaths;
+    if (this.#first !== null || deaths === null) return;
+    const process = this.#chooseFirst(deaths > 0);
+    if (process === undefined) return;
+    if (!process.loaded && this.#hasTable && (process.state !== 'ready' || deaths > 0)) {
+      // A death is blamed on a change only if the process had the rest of the table before.
+      this.#serve(process);
+      return;
+    }
+    const change = this.#queue.take();
+    if (change === undefined) return;
+    this.#first = { change, process: process.id };
+    this.#mayUseAny = false;
+    this.#deliver(process, change);
+  }
+
+  /** A suspected change waits a moment for a process that has no visitors yet. */
+  #chooseFirst(suspected: boolean): Serving | undefined {
+    const live = [...this.#processes.values()].filter(
+      (process) => process.state !== 'draining' && (process.asked || process.state === 'ready'),
+    );
+    if (suspected && !this.#mayUseAny) {
+      const unused = live.find((process) => process.state === 'starting');
+      if (unused !== undefined) return unused;
+      this.#cancelWait ??= this.#clock.after(FRESH_WAIT_MS, () => {
+        this.#cancelWait = null;
+        this.#mayUseAny = true;
+        this.#pump();
+      });
+      return undefined;
+    }
+    return (
+      live.find((process) => process.loaded) ?? live.find((process) => process.loading === null) ?? live[0]
+    );
+  }
+
+  #deliver(process: Serving, change: Change): void {
+    if (process.generation === 0 || change.size > MAX_CHANGE_ENTRIES) {
+      this.#load(process, change);
+      return;
+    }
+    process.sent = change.number;
+    const entries = change.parts.length === 1 ? (change.parts[0] ?? []) : change.parts.flat();
+    this.#send(process, { type: 'change', change: change.number, seq: change.seq, entries });
+  }
+
+  /** Sends the confirmed table, and `change` with it where that is not confirmed yet. */
+  #load(process: Serving, change: Change | null): void {
+    this.#outbox.clear(process.id);
+    let entries: TableEntry[];
+    if (change === null) entries = [...this.#table.values()];
+    else {
+      const table = new Map(this.#table);
+      for (const entry of change.parts.flat()) putInto(table, entry);
+      entries = [...table.values()];
+    }
+    process.generation = ++this.#generation;
+    process.loading = change?.number ?? this.#number;
+    process.sent = process.loading;
+    const seq = change?.seq ?? this.#seq;
+    this.#outbox.toServing(process.id, loadMessages(process.generation, entries, seq));
+    for (const message of this.#hooks.afterLoad()) this.#outbox.toServing(process.id, message);
+  }
+
+  #send(process: Serving, message: ToServing): void {
+    if (this.#outbox.toServing(process.id, message)) return;
+    this.#log.warn('serving_behind', 'a serving process does not keep up with changes; it is loaded afresh', {
+      process: process.id,
+    });
+    const first = this.#first?.process === process.id ? this.#first.change : null;
+    this.#load(process, first);
+  }
+
+  #diedOf(change: Change, process: Serving): void {
+    this.#first = null;
+    if (process.state === 'draining') {
+      this.#queue.putBack(change, change.deaths);
+      return;
+    }
+    if (change.deaths === 0) {
+      this.#log.warn(
+        'change_suspected',
+        'a serving process died while it took a change; it is tried once more',
+        {
+          process: process.id,
+          objects: change.size,
+        },
+      );
+      this.#queue.putBack(change, 1);
+      return;
+    }
+    if (change.parts.length > 1) {
+      this.#queue.split(change);
+      return;
+    }
+    if (change.size === 0 || (!this.#everAcked && ++this.#blamed > MAX_BLAME_WITHOUT_ACK)) {
+      this.#log.error('serving_dies', 'serving processes die whatever they are given; see their log', {
+        process: process.id,
+      });
+      this.#queue.putBack(change, 1);
+      return;
+    }
+    // What is left of it is its number, which every process still has to acknowledge.
+    this.#queue.putBack({ ...change, parts: [] }, 0);
+    this.#hooks.deadly(change.parts[0] ?? [], 'two serving processes died while they took this object');
+  }
+
+  #put(entry: TableEntry): void {
+    putInto(this.#table, entry);
+  }
+
+  #report(): void {
+    if (this.#unreported.length === 0) return;
+    let acked = Number.POSITIVE_INFINITY;
+    for (const process of this.#processes.values()) {
+      if (process.loaded && process.state !== 'draining') acked = Math.min(acked, process.acked);
+    }
+    if (acked === Number.POSITIVE_INFINITY) return;
+    let last: { readonly seq: number; readonly since: number } | null = null;
+    while (this.#unreported[0] !== undefined && this.#unreported[0].number <= acked) {
+      last = this.#unreported.shift() ?? null;
+    }
+    if (last !== null) {
+      this.#hooks.applied({ seq: last.seq, ms: Math.max(0, this.#clock.monotonic() - last.since) });
+    }
+  }
+}
+
+function fresh(id: number, pid: number, state: ProcessState): Serving {
+  return {
+    id,
+    pid,
+    state,
+    asked: false,
+    generation: 0,
+    loading: null,
+    loaded: false,
+    sent: 0,
+    acked: 0,
+    seq: 0,
+  };
+}
+
+function putInto(table: Map<string, TableEntry>, entry: TableEntry): void {
+  if (entry.doc === null && entry.broken === undefined) table.delete(entryKey(entry));
+  else table.set(entryKey(entry), entry);
+}
+
+function* loadMessages(
+  generation: number,
+  entries: readonly TableEntry[],
+  seq: number,
+): Generator<ToServing> {
+  yield { type: 'load', generation };
+  for (let from = 0; ; from += LOAD_BATCH) {
+    const last = from + LOAD_BATCH >= entries.length;
+    yield { type: 'entries', generation, entries: entries.slice(from, from + LOAD_BATCH), last, seq };
+    if (last) return;
+  }
+}
