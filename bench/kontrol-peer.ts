@@ -1,0 +1,106 @@
+/** Kontrol as a peer: one serving process, 10 000 domains on 2 000 services, firewall, access log and metrics on. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageRoot } from '../shared/package-root.ts';
+import type { Peer } from './peers.ts';
+import { accepting, freePort, start } from './processes.ts';
+
+export const DOMAINS = 10_000;
+export const SERVICES = 2_000;
+
+/** `domains` and `services` beside the one that the load goes to. */
+export async function startKontrol(
+  folder: string,
+  backendPort: number,
+  size = { domains: DOMAINS, services: SERVICES },
+): Promise<Peer & { apiPort: number; internalPort: number; data: string }> {
+  const [port, apiPort, internalPort] = [await freePort(), await freePort(), await freePort()];
+  const data = join(folder, 'kontrol-data');
+  const common = ['--data', data, '--log-level', 'warn'];
+  const main = packageRoot('dist', 'cli', 'main.js');
+  const api = start(process.execPath, [main, 'api', '--api', `127.0.0.1:${apiPort}`, ...common]);
+  await accepting(apiPort);
+  const node = start(process.execPath, [
+    main,
+    'proxy',
+    '--http',
+    `127.0.0.1:${port}`,
+    '--https',
+    '',
+    '--internal',
+    `127.0.0.1:${internalPort}`,
+    '--processes',
+    '1',
+    '--access-log',
+    join(folder, 'kontrol-access.log'),
+    '--node',
+    'bench',
+    ...common,
+  ]);
+  const token = readFileSync(join(data, 'admin-token'), 'utf8').trim();
+  await call(apiPort, token, 'POST', '/v1/apply?wait=all&timeout=30s', {
+    owner: 'bench',
+    objects: objects(backendPort, size),
+  });
+  await accepting(port);
+  await untilServed(port);
+  return { name: 'kontrol', port, process: node, others: [api], apiPort, internalPort, data };
+}
+
+function objects(backendPort: number, size: { domains: number; services: number }): unknown[] {
+  const list: unknown[] = [
+    {
+      kind: 'rule',
+      name: 'no-bots',
+      list: 'blacklist',
+      type: 'ip',
+      match: ['192.0.2.0/24', '2001:db8::/32'],
+    },
+    { kind: 'service', name: 'bench', backends: [`127.0.0.1:${backendPort}`] },
+    { kind: 'domain', name: '127.0.0.1', service: 'bench', firewall: ['no-bots'] },
+    { kind: 'settings', name: 'settings', firewall: ['no-bots'] },
+  ];
+  for (let index = 0; index < size.services; index++) {
+    list.push({
+      kind: 'service',
+      name: `s${index}`,
+      health: { type: 'off' },
+      backends: [`127.0.0.1:${backendPort}`],
+    });
+  }
+  for (let index = 0; index < size.domains; index++) {
+    list.push({
+      kind: 'domain',
+      name: `d${index}.example.com`,
+      service: `s${index % size.services}`,
+      firewall: ['no-bots'],
+    });
+  }
+  return list;
+}
+
+export async function call(
+  apiPort: number,
+  token: string,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<{ status: number; body: unknown }> {
+  const response = await fetch(`http://127.0.0.1:${apiPort}${path}`, {
+    method,
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
+  return { status: response.status, body: await response.json() };
+}
+
+async function untilServed(port: number): Promise<void> {
+  for (let attempt = 0; attempt < 200; attempt++) {
+    const response = await fetch(`http://127.0.0.1:${port}/1k`);
+    await response.arrayBuffer();
+    if (response.status === 200) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error('kontrol does not serve the route of the benchmark');
+}

@@ -1,0 +1,106 @@
+/** Child processes of a benchmark: started together, measured by /proc, ended by their own pid. Linux only. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+
+const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
+const START_TIMEOUT_MS = 30_000;
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+export function onPath(program: string): boolean {
+  try {
+    execFileSync('sh', ['-c', `command -v ${program}`], { env: withSbin(), stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Servers of Debian live in /usr/sbin, which is not on every user's PATH. */
+export function withSbin(): NodeJS.ProcessEnv {
+  return { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` };
+}
+
+export function start(
+  program: string,
+  args: readonly string[],
+  options: { cwd?: string; ipc?: boolean } = {},
+): ChildProcess {
+  return spawn(program, args, {
+    cwd: options.cwd,
+    env: withSbin(),
+    stdio: options.ipc
+      ? ['ignore', 'ignore', 'inherit', 'ipc']
+      : ['ignore', 'ignore', process.env['BENCH_VERBOSE'] ? 'inherit' : 'ignore'],
+  });
+}
+
+/** Resolves when `port` accepts. */
+export async function accepting(port: number): Promise<void> {
+  const deadline = Date.now() + START_TIMEOUT_MS;
+  while (!(await accepts(port))) {
+    if (Date.now() > deadline) throw new Error(`nothing accepts on port ${port}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+/** User and system CPU seconds used so far by a process and all its descendants. */
+export function cpuSeconds(root: number): number {
+  return tree(root).reduce((sum, pid) => sum + cpuOf(pid), 0);
+}
+
+/** Resident memory in megabytes, of the process alone. */
+export function residentMegabytes(pid: number): number {
+  const match = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return Number(match?.[1] ?? 0) / 1_024;
+}
+
+export function tree(root: number): number[] {
+  const pids = [root];
+  for (let index = 0; index < pids.length; index++) {
+    try {
+      const children = readFileSync(`/proc/${pids[index]}/task/${pids[index]}/children`, 'utf8').trim();
+      if (children !== '') pids.push(...children.split(' ').map(Number));
+    } catch {
+      // Ended meanwhile.
+    }
+  }
+  return pids;
+}
+
+function cpuOf(pid: number): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  } catch {
+    return 0;
+  }
+}
+
+export async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGTERM');
+  const killer = setTimeout(() => child.kill('SIGKILL'), 5_000);
+  await gone;
+  clearTimeout(killer);
+}

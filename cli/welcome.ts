@@ -1,0 +1,62 @@
+/** What `kontrol up` prints when both parts answer: where everything listens, how to log in, and one first step. */
+import { join } from 'node:path';
+import type { ListenAddress, SettingsOfProcess } from '../shared/settings.ts';
+
+export interface FirstAdmin {
+  readonly user: string;
+  /** Null when it was written to `passwordFile`. */
+  readonly password: string | null;
+  readonly passwordFile: string | null;
+  readonly tokenFile: string;
+}
+
+export interface Started {
+  api?: { readonly url: string; readonly firstAdmin: FirstAdmin | null };
+  proxy?: { readonly listening: readonly string[] };
+}
+
+export function welcome(settings: SettingsOfProcess, started: Started): string {
+  const api = started.api?.url ?? '';
+  const token =
+    settings.apiToken === null ? `$(cat ${join(settings.data, 'admin-token')})` : '$KONTROL_API_TOKEN';
+  const rows: [string, string][] = [];
+  for (const address of settings.http) rows.push(['proxy', url('http', address)]);
+  for (const address of settings.https)
+    rows.push(['HTTPS', `${url('https', address)} (opens when there is a certificate)`]);
+  rows.push(['API', api]);
+  if (settings.internal !== null) rows.push(['internal', `${url('http', settings.internal)}/status`]);
+  rows.push(...loginRows(started.api?.firstAdmin ?? null));
+  const table = rows.map(([name, value]) => `  ${name.padEnd(9)} ${value}`).join('\n');
+  return `
+kontrol is up
+
+${table}
+
+Send every host to a program that listens on port 3000:
+
+  curl -sS ${api}/v1/apply \\
+    -H "Authorization: Bearer ${token}" -H 'Content-Type: application/json' \\
+    -d '{"owner": "me", "objects": [
+          {"kind": "service", "name": "web", "backends": ["127.0.0.1:3000"]},
+          {"kind": "domain", "name": "*", "service": "web"}]}'
+
+`;
+}
+
+function loginRows(admin: FirstAdmin | null): [string, string][] {
+  if (admin === null) return [];
+  const password =
+    admin.password === null
+      ? `password in ${admin.passwordFile}`
+      : `password ${admin.password} (shown only now)`;
+  return [
+    ['login', `user ${admin.user}, ${password}`],
+    ['token', `${admin.tokenFile} (used by kontrol on this machine)`],
+  ];
+}
+
+function url(scheme: string, address: ListenAddress): string {
+  const host =
+    address.host === '' || address.host === '0.0.0.0' || address.host === '::' ? 'localhost' : address.host;
+  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
+}
