@@ -5,8 +5,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Log } from '../shared/log.ts';
-import { createLog } from '../shared/log-create.ts';
 import { helpText, readSettings } from '../shared/settings.ts';
+import { openLog } from './open-log.ts';
 import { type FromChild, supervisedEnvironment, type ToChild, takeOrders } from './supervised.ts';
 import { type Started, welcome } from './welcome.ts';
 
@@ -16,14 +16,14 @@ const SLOWEST_RESPAWN_MS = 10_000;
 const STEADY_MS = 10_000;
 
 export async function run(argv: readonly string[]): Promise<number> {
-  const { settings, warnings, help } = readSettings(argv, process.env, 'up');
-  if (help) {
+  const read = readSettings(argv, process.env, 'up');
+  if (read.help) {
     process.stdout.write(helpText('up'));
     return 0;
   }
   process.title = 'kontrol up';
-  const log = createLog({ level: settings.logLevel, name: 'up' });
-  for (const warning of warnings) log.warn('setting_unknown', warning);
+  const { settings } = read;
+  const log = openLog(read, 'up');
 
   return new Promise((resolve) => {
     const started: Started = {};

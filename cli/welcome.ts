@@ -1,5 +1,6 @@
 /** What `kontrol up` prints when both parts answer: where everything listens, how to log in, and one first step. */
 import { join } from 'node:path';
+import type { ListenerSpec } from '../proxy/link/messages.ts';
 import type { ListenAddress, SettingsOfProcess } from '../shared/settings.ts';
 
 export interface FirstAdmin {
@@ -59,4 +60,9 @@ function url(scheme: string, address: ListenAddress): string {
   const host =
     address.host === '' || address.host === '0.0.0.0' || address.host === '::' ? 'localhost' : address.host;
   return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
+}
+
+/** A bound socket for people, e.g. `http :8080`. */
+export function formatListener(spec: ListenerSpec): string {
+  return `${spec.type} ${spec.address}:${spec.port}`;
 }
