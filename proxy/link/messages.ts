@@ -51,7 +51,7 @@ export type ToServing =
 
 /** serving → sync (through the primary). */
 export type FromServing =
-  /** Sent once at start and again whenever sync is new: asks for a load. `applied` is the last change it has. */
+  /** Sent once at start; the primary repeats it to a new sync process. Asks for a load. */
   | { readonly type: 'hello'; readonly pid: number }
   | {
       readonly type: 'loaded';
@@ -78,12 +78,19 @@ export type FromServing =
   /** Totals since the process started; about once a second. Layout: `proxy/observe/counters.ts`. */
   | { readonly type: 'stats'; readonly stats: unknown };
 
-/** primary → serving. A `listen` carries the socket's handle. */
+/**
+ * primary → serving. A `listen` carries the socket's handle, and `spec.port` is the port it is bound to. Without a
+ * handle (fallback of `primary/sockets.ts`) the connections themselves come, as `connection`.
+ */
 export type PrimaryToServing =
   | { readonly type: 'listen'; readonly spec: ListenerSpec }
+  /** A second handle of the same socket, kept unused: pausing closes the one in use, resuming goes on with this. */
+  | { readonly type: 'spare'; readonly key: string }
+  | { readonly type: 'connection'; readonly key: string }
   | { readonly type: 'unlisten'; readonly key: string }
   | { readonly type: 'drain'; readonly ms: number }
-  | { readonly type: 'ping'; readonly n: number }
+  /** `mean`: open connections of a serving process of this node on average; null when it is the only one. */
+  | { readonly type: 'ping'; readonly n: number; readonly mean: number | null }
   | { readonly type: 'reopen-logs' };
 
 /** serving → primary. */
@@ -91,14 +98,22 @@ export type ServingToPrimary =
   /** It has a table (or word that there is none) and accepts on every socket it was given. */
   | { readonly type: 'ready' }
   | { readonly type: 'pong'; readonly n: number; readonly rss: number; readonly connections: number }
+  | { readonly type: 'wants-spare'; readonly key: string }
+  /** The kernel refused to listen on a socket that could be bound: somebody else was faster. */
+  | { readonly type: 'listen-failed'; readonly key: string; readonly reason: string }
   /** Nothing is open any more (or the drain time is over); it ends now. */
   | { readonly type: 'drained' };
 
 /** sync → primary. */
 export type SyncToPrimary =
-  /** The TCP listeners (and whether HTTPS may open) that the table wants. */
+  /**
+   * Everything the table wants open beside the HTTP addresses of the settings: the TCP listeners, and the HTTPS
+   * addresses once there is a certificate. Replaces what was said before. See `link/listener-specs.ts`.
+   */
   | { readonly type: 'listeners'; readonly specs: readonly ListenerSpec[] }
-  | { readonly type: 'quarantine'; readonly quarantined: readonly Quarantined[] };
+  | { readonly type: 'quarantine'; readonly quarantined: readonly Quarantined[] }
+  /** Answer to `ping`. A sync process that answered once is replaced when it stops to. */
+  | { readonly type: 'pong'; readonly n: number };
 
 /** primary → sync. */
 export type PrimaryToSync =
@@ -111,6 +126,7 @@ export type PrimaryToSync =
         readonly state: 'starting' | 'ready' | 'draining';
       }[];
     }
+  /** A serving process has ended, however; its number is never used again. */
   | { readonly type: 'gone'; readonly id: number }
   | { readonly type: 'listen-failed'; readonly key: string; readonly reason: string }
   | { readonly type: 'listening'; readonly key: string; readonly port: number }
@@ -118,7 +134,10 @@ export type PrimaryToSync =
   /** The node is stopping: report not ready, keep everything else going until the channel closes. */
   | { readonly type: 'stopping' };
 
-/** What the primary relays: `to`/`from` is a serving process's number, or `all`. */
+/**
+ * What sync sends and gets: `to`/`from` is a serving process's number, or `all` (draining ones too: requests on
+ * their open connections are still decided). Serving processes send and get the bare `message`.
+ */
 export type Relayed =
   | { readonly relay: 'to-serving'; readonly to: number | 'all'; readonly message: ToServing }
   | { readonly relay: 'from-serving'; readonly from: number; readonly message: FromServing };

@@ -1,0 +1,35 @@
+/**
+ * Where a serving process can be found once its primary is gone: a Unix socket per process in the folder of the
+ * node. Both sides name it here. The protocol is one line each way: `who` is answered by `orphan <pid>`, `drain` by
+ * `leaving <pid>` when its listeners are closed; both by `busy <pid of its primary>` while it has one.
+ */
+import { createHash } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+/** What `sun_path` takes on the strictest of our platforms, less the terminating zero. */
+const MAX_PATH = 103;
+const LONGEST_NAME = 'serving-4194304.sock';
+
+/** The node's own folder in the data folder. */
+export function nodeFolder(data: string, node: string): string {
+  return join(resolve(data), node.replaceAll(/[/\\\0]/g, '_').replace(/^\.+$/, '_'));
+}
+
+/** Folder of the sockets: the node's own, or one in the temporary folder when that path is too long for a socket. */
+export function orphanFolder(data: string, node: string): string {
+  const own = nodeFolder(data, node);
+  if (Buffer.byteLength(join(own, LONGEST_NAME)) <= MAX_PATH) return own;
+  const digest = createHash('sha256').update(own).digest('hex').slice(0, 24);
+  return join(tmpdir(), `kontrol-${digest}`);
+}
+
+export function orphanSocketName(pid: number): string {
+  return `serving-${pid}.sock`;
+}
+
+/** The process a socket belongs to, or null when the file is something else. */
+export function pidOfSocketName(name: string): number | null {
+  const match = /^serving-(\d{1,10})\.sock$/.exec(name);
+  return match === null ? null : Number(match[1]);
+}

@@ -1,0 +1,259 @@
+/**
+ * The node: this process becomes its primary. It binds the ports, starts sync and the serving processes, keeps them
+ * running, carries their messages, and ends them in order. It promises that no failure of its own ends it.
+ */
+import { EventEmitter, once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { type Clock, systemClock } from '../../shared/clock.ts';
+import { KontrolError } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+import type { SettingsOfProcess } from '../../shared/settings.ts';
+import type { ListenerSpec, PrimaryToServing, PrimaryToSync, ServingToPrimary } from '../link/messages.ts';
+import type { Child } from './child.ts';
+import { Listeners } from './listeners.ts';
+import { askToLeave, findOrphans, prepareFolder } from './orphans.ts';
+import { Relay } from './relay.ts';
+import { Rolling } from './rolling.ts';
+import { type Signals, takeSignals } from './signals.ts';
+import { BindError, type SocketKind, selfTest } from './sockets.ts';
+import { Supervisor } from './supervisor.ts';
+
+/** How long a node waits for a table of its own before it asks those to leave that still serve from an older one. */
+const RELIEF_MS = 5_000;
+/** How long ports are waited for that orphans said they would let go. */
+const BIND_PATIENCE_MS = 10_000;
+const BIND_RETRY_MS = 50;
+
+export interface NodeOptions {
+  /** Modules that the other processes run; for tests. */
+  readonly syncEntry?: string;
+  readonly servingEntry?: string;
+  readonly clock?: Clock;
+  /** How sockets are shared; found out by a self-test when absent. */
+  readonly socketKind?: SocketKind;
+}
+
+export interface RunningNode {
+  /** Every bound socket with its actual port; HTTPS ones also before there is a certificate. */
+  listening(): readonly ListenerSpec[];
+  /** Resolves when the first serving process accepts. */
+  readonly ready: Promise<void>;
+  /** Resolves with the exit code when everything has ended. Never rejects. */
+  readonly ended: Promise<number>;
+  /** Drains and ends, as SIGTERM does. */
+  stop(): void;
+  /** Replaces every process one after the other, as SIGHUP does. */
+  restart(): Promise<void>;
+}
+
+/** Throws KontrolError `cannot_start` with one line for people when a port or the data folder cannot be had. */
+export async function startNode(
+  settings: SettingsOfProcess,
+  log: Log,
+  options: NodeOptions = {},
+): Promise<RunningNode> {
+  process.title = 'kontrol primary';
+  const node = new Node(settings, log, options);
+  await node.start();
+  return node;
+}
+
+class Node implements RunningNode {
+  readonly ready: Promise<void>;
+  readonly ended: Promise<number>;
+  readonly #settings: SettingsOfProcess;
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #events = new EventEmitter();
+  readonly #listeners: Listeners;
+  readonly #supervisor: Supervisor;
+  readonly #relay: Relay;
+  readonly #rolling: Rolling;
+  readonly #signals: Signals;
+  #stopping = false;
+  #telling: NodeJS.Immediate | null = null;
+
+  constructor(settings: SettingsOfProcess, log: Log, options: NodeOptions) {
+    this.#settings = settings;
+    this.#log = log;
+    this.#clock = options.clock ?? systemClock;
+    this.ready = once(this.#events, 'ready').then(() => {});
+    this.ended = once(this.#events, 'ended').then(([code]) => code as number);
+    const kind = options.socketKind ?? selfTest();
+    if (kind === 'relayed')
+      log.warn(
+        'sockets_relayed',
+        'This Node cannot share listening sockets; connections are handed on one by one',
+      );
+    this.#listeners = new Listeners({
+      settings,
+      kind,
+      log,
+      clock: this.#clock,
+      report: (message) => this.#toSync(message),
+    });
+    this.#supervisor = new Supervisor({
+      settings,
+      log,
+      clock: this.#clock,
+      syncEntry: options.syncEntry ?? fileURLToPath(new URL('../sync/main.js', import.meta.url)),
+      servingEntry: options.servingEntry ?? fileURLToPath(new URL('../serving/main.js', import.meta.url)),
+      onStarted: (child) => this.#started(child),
+      onMessage: (child, message) => this.#relay.receive(child, message),
+      onReady: () => {
+        this.#events.emit('ready');
+        this.#tellProcesses();
+      },
+      onDraining: (child) => {
+        this.#listeners.remove(child);
+        this.#tellProcesses();
+      },
+      onGone: (child) => this.#gone(child),
+    });
+    this.#relay = new Relay(this.#supervisor, {
+      fromServing: (child, message) => this.#fromServing(child, message),
+      fromSync: (message) => {
+        if (message.type === 'listeners') this.#listeners.want(message.specs);
+        else if (message.type === 'pong') this.#supervisor.sync?.pong();
+      },
+    });
+    this.#rolling = new Rolling(this.#supervisor, settings.memoryLimitMb, log);
+    this.#signals = takeSignals(log, {
+      stop: () => this.stop(),
+      stopNow: () => this.#supervisor.kill(),
+      restart: () => void this.restart(),
+      reopenLogs: () => {
+        for (const child of this.#supervisor.serving())
+          child.send({ type: 'reopen-logs' } satisfies PrimaryToServing);
+      },
+    });
+  }
+
+  async start(): Promise<void> {
+    try {
+      const { data, node } = this.#settings;
+      const folder = await prepareFolder(data, node).catch((error: Error) => {
+        throw new KontrolError('cannot_start', `the data folder ${data} cannot be used: ${error.message}`);
+      });
+      const relieves = (await findOrphans(folder)).length > 0;
+      if (relieves) {
+        // They serve meanwhile: the ports change hands only when a process of ours can answer.
+        this.#supervisor.start();
+        const waited = new Promise<void>((resolve) => this.#clock.after(RELIEF_MS, resolve));
+        await Promise.race([this.ready, waited]);
+      }
+      await this.#bind(folder);
+      if (!relieves) this.#supervisor.start();
+      this.#rolling.start();
+    } catch (error) {
+      this.#signals.close();
+      this.#listeners.close();
+      this.#supervisor.kill();
+      throw error;
+    }
+  }
+
+  listening(): readonly ListenerSpec[] {
+    return this.#listeners.bound();
+  }
+
+  stop(): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    void this.#stop();
+  }
+
+  async restart(): Promise<void> {
+    if (!this.#stopping) await this.#rolling.restart();
+  }
+
+  async #bind(folder: string): Promise<void> {
+    const deadline = this.#clock.monotonic() + BIND_PATIENCE_MS;
+    for (;;) {
+      const found = await askToLeave(folder);
+      const error = await this.#listeners.bindSettings().then(
+        () => null,
+        (reason: unknown) => reason,
+      );
+      if (error === null) return;
+      if (!(error instanceof BindError)) throw error;
+      const hopeful = found.leaving.length > 0 || found.primaries.length > 0 || found.silent.length > 0;
+      if (error.code !== 'EADDRINUSE' || !hopeful || this.#clock.monotonic() > deadline)
+        throw new KontrolError('cannot_start', describe(error, found));
+      await new Promise<void>((resolve) => setTimeout(resolve, BIND_RETRY_MS));
+    }
+  }
+
+  async #stop(): Promise<void> {
+    const { drainMs, drainWaitMs } = this.#settings;
+    this.#log.info('stopping', `Draining for at most ${drainMs} ms; a second signal ends everything at once`);
+    this.#rolling.close();
+    this.#toSync({ type: 'stopping' });
+    if (drainWaitMs > 0) await new Promise<void>((resolve) => this.#clock.after(drainWaitMs, resolve));
+    this.#listeners.close();
+    await this.#supervisor.stop();
+    this.#signals.close();
+    this.#log.info('stopped', 'Everything has ended');
+    this.#events.emit('ended', 0);
+  }
+
+  #started(child: Child): void {
+    if (child.role === 'serving') {
+      this.#listeners.add(child);
+    } else {
+      this.#listeners.tell();
+      this.#relay.greet(child);
+      if (this.#stopping) this.#toSync({ type: 'stopping' });
+    }
+    this.#tellProcesses();
+  }
+
+  #gone(child: Child): void {
+    if (child.role === 'serving') {
+      this.#listeners.remove(child);
+      this.#toSync({ type: 'gone', id: child.id });
+    }
+    this.#tellProcesses();
+  }
+
+  #fromServing(child: Child, message: ServingToPrimary): void {
+    switch (message.type) {
+      case 'ready':
+        this.#supervisor.ready(child);
+        return;
+      case 'pong':
+        child.pong();
+        child.rss = message.rss;
+        child.connections = message.connections;
+        return;
+      case 'wants-spare':
+        this.#listeners.offerSpare(child, message.key);
+        return;
+      case 'listen-failed':
+        this.#listeners.lost(message.key, message.reason);
+        return;
+      case 'drained':
+        return;
+    }
+  }
+
+  /** Once for whatever changes within one turn of the event loop. */
+  #tellProcesses(): void {
+    this.#telling ??= setImmediate(() => {
+      this.#telling = null;
+      this.#toSync(this.#supervisor.processes());
+    });
+  }
+
+  #toSync(message: PrimaryToSync): void {
+    this.#supervisor.sync?.send(message);
+  }
+}
+
+function describe(error: BindError, found: Awaited<ReturnType<typeof askToLeave>>): string {
+  if (found.primaries.length > 0)
+    return `${error.message}; this node runs already (primary ${found.primaries.join(', ')})`;
+  if (found.silent.length > 0)
+    return `${error.message}; serving processes of an earlier run do not answer: end ${found.silent.join(', ')}`;
+  return error.message;
+}

@@ -1,0 +1,82 @@
+/**
+ * Serving processes that an earlier primary left behind go on serving. This finds them through their Unix sockets
+ * and asks them to close their listeners and drain, so that a new primary can bind their ports.
+ */
+import { chmod, mkdir, readdir, unlink } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { orphanFolder, pidOfSocketName } from '../link/orphan-socket.ts';
+
+/** An orphan closes its listeners between two events; one that takes longer hangs. */
+const ANSWER_MS = 2_000;
+
+export interface Orphans {
+  /** Processes without a primary, which have closed their listeners now. */
+  readonly leaving: readonly number[];
+  /** Primaries that run already under the same node name and data folder. */
+  readonly primaries: readonly number[];
+  /** Processes that did not answer. */
+  readonly silent: readonly number[];
+}
+
+/** Makes the folder in which serving processes can be found, for this user only. */
+export async function prepareFolder(data: string, node: string): Promise<string> {
+  const folder = orphanFolder(data, node);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await chmod(folder, 0o700);
+  return folder;
+}
+
+/** Pids of serving processes that run here without a primary. They go on serving. */
+export async function findOrphans(folder: string): Promise<readonly number[]> {
+  const found = await askAll(folder, 'who');
+  return found.leaving;
+}
+
+/** Asks every serving process found in `folder` to leave. Sockets of processes that are gone are removed. */
+export async function askToLeave(folder: string): Promise<Orphans> {
+  return await askAll(folder, 'drain');
+}
+
+async function askAll(folder: string, question: 'who' | 'drain'): Promise<Orphans> {
+  const leaving: number[] = [];
+  const primaries = new Set<number>();
+  const silent: number[] = [];
+  await Promise.all(
+    (await readdir(folder)).map(async (name) => {
+      const pid = pidOfSocketName(name);
+      if (pid === null) return;
+      const path = join(folder, name);
+      const answer = await ask(path, question);
+      if (answer === 'gone') await unlink(path).catch(() => {});
+      else if (answer === 'silent') silent.push(pid);
+      else if (answer.primary === null) leaving.push(pid);
+      else primaries.add(answer.primary);
+    }),
+  );
+  return { leaving, primaries: [...primaries], silent };
+}
+
+type Answer = 'gone' | 'silent' | { readonly primary: number | null };
+
+function ask(path: string, question: 'who' | 'drain'): Promise<Answer> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    let text = '';
+    const end = (answer: Answer) => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(answer);
+    };
+    const timer = setTimeout(() => end('silent'), ANSWER_MS);
+    socket.setEncoding('latin1');
+    socket.on('connect', () => socket.write(`${question}\n`));
+    socket.on('data', (chunk: string) => {
+      text = (text + chunk).slice(0, 200);
+      const match = /^(orphan|leaving|busy) (\d+)\n/.exec(text);
+      if (match !== null) end({ primary: match[1] === 'busy' ? Number(match[2]) : null });
+    });
+    socket.on('error', () => end('gone'));
+    socket.on('close', () => end('gone'));
+  });
+}

@@ -1,0 +1,52 @@
+/** The node keeps serving whatever of it dies. Real processes, signals and sockets; only sync is scripted. */
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { isAlive, kill, NodeUnderTest, request } from './harness.ts';
+
+test('without a table every serving process listens and answers 503', async () => {
+  await using node = new NodeUnderTest();
+  const port = await node.port();
+  await node.untilReady(2);
+  assert.match(await request(port), /^HTTP\/1\.1 503 /);
+});
+
+for (const processes of [1, 2]) {
+  test(`${processes} serving process(es) killed -9: connections queue and are served by the next, none is refused`, async () => {
+    await using node = new NodeUnderTest({ settings: { processes } });
+    const port = await node.port();
+    const old = await node.untilReady(processes);
+    for (const pid of old) kill(pid, 'SIGKILL');
+    const answers = await Promise.allSettled(Array.from({ length: 200 }, () => request(port)));
+    const refused = answers.filter(({ status }) => status === 'rejected');
+    // Those that the dying process had accepted are lost with it; a refused one would be our fault.
+    for (const { reason } of refused as PromiseRejectedResult[]) assert.notEqual(reason.code, 'ECONNREFUSED');
+    await node.untilReady(processes, old);
+    assert.match(await request(port), /^HTTP\/1\.1 503 /);
+  });
+}
+
+test('a sync process that dies is replaced and hears of every serving process again', async () => {
+  await using node = new NodeUnderTest();
+  await node.untilReady(2);
+  const before = node.events.length;
+  const old = node.syncPid();
+  kill(old, 'SIGKILL');
+  const fresh = (event: Record<string, unknown>) => event.event === 'sync' && event.pid !== old;
+  await node.until('two greetings for the new sync process', () =>
+    node.events.slice(before).filter((event) => fresh(event) && event.heard?.type === 'hello').length === 2
+      ? true
+      : undefined,
+  );
+  assert.equal(isAlive(node.syncPid()), true);
+});
+
+test('a serving process that hangs is replaced', async () => {
+  await using node = new NodeUnderTest({ settings: { processes: 1 } });
+  const port = await node.port();
+  const old = await node.untilReady(1);
+  // It has answered a ping: its silence counts from here.
+  kill(old[0]!, 'SIGSTOP');
+  await node.untilReady(1, old);
+  assert.match(await request(port), /^HTTP\/1\.1 503 /);
+  assert.equal(isAlive(old[0]!), false);
+});
