@@ -27,7 +27,10 @@ export interface RequestView {
   header(name: string): string | undefined;
 }
 
-/** The request's path as routing and firewall see it, or why it may not be routed (engine.md, Target). */
+/**
+ * The request's path as routing and firewall see it (engine.md, Target); null when the raw path is in that form
+ * already. `ambiguous`: servers read it in more than one way; whether that matters depends on the routes.
+ */
 export type NormalisedPath = { readonly path: string; readonly ambiguous: boolean } | null;
 
 /** One backend address under a key, from configuration or from a worker. */

@@ -22,3 +22,14 @@ export interface RejectedEntry {
   readonly name: string;
   readonly reason: string;
 }
+
+/** `doc` of an entry of kind `secret`: the opened secret, named as in the collection `secrets`. */
+export interface SecretDoc {
+  readonly value: string;
+}
+
+/** `doc` of the entry of kind `defaultCertificate`: chain and private key, both PEM. */
+export interface DefaultCertificateDoc {
+  readonly certificate: string;
+  readonly key: string;
+}

@@ -1,0 +1,138 @@
+/**
+ * What of a domain or route depends on the rest of the table (brand, rules, service), worked out when it is first
+ * asked for and kept until something of it changes. With it most decisions are one object made long before.
+ */
+import type { CauseCode } from '../causes.ts';
+import type { CompiledDomain, CompiledRoute, DomainView, RouteView } from './compile-domain.ts';
+import type { CompiledService, Decision, DecisionLabels, FieldChanges, PageDecision } from './decision.ts';
+import type { CompiledRule, RuleReference } from './firewall.ts';
+import { DEFAULT_RETRY_AFTER } from './maintenance.ts';
+
+/** The parts of a table that views are made from. */
+export interface ViewSource {
+  /** Changes whenever a rule, the settings, or the loadability of a service change. */
+  readonly epoch: number;
+  readonly defaultBrand: string | null;
+  rule(name: string): CompiledRule | null;
+  service(name: string): CompiledService | undefined;
+  /** True when the service exists but could not be loaded. */
+  serviceBroken(name: string): boolean;
+}
+
+const NO_RULES: readonly RuleReference[] = [];
+
+export function references(source: ViewSource, names: readonly string[]): readonly RuleReference[] {
+  return names.length === 0 ? NO_RULES : names.map((name) => ({ name, rule: source.rule(name) }));
+}
+
+export function domainView(source: ViewSource, domain: CompiledDomain): DomainView {
+  const view = domain.view;
+  if (view !== null && view.epoch === source.epoch) return view;
+  domain.view = {
+    epoch: source.epoch,
+    labels: {
+      domain: domain.name,
+      route: null,
+      service: null,
+      pages: domain.pages ?? source.defaultBrand,
+      rule: null,
+    },
+    rules: references(source, domain.firewall),
+  };
+  return domain.view;
+}
+
+export function routeView(source: ViewSource, domain: CompiledDomain, route: CompiledRoute): RouteView {
+  const { target, view } = route;
+  const service = target.type === 'service' ? source.service(target.service) : undefined;
+  if (view !== null && view.epoch === source.epoch && view.service === service) return view;
+  const labels: DecisionLabels = {
+    domain: domain.name,
+    route: route.index,
+    service: target.type === 'service' ? target.service : null,
+    pages: domain.pages ?? source.defaultBrand,
+    rule: null,
+  };
+  const plain = decisionOf(source, domain, route, service, labels, route.response);
+  route.view = {
+    epoch: source.epoch,
+    service,
+    labels,
+    rules: references(source, route.firewall),
+    plain,
+    secure:
+      route.responseSecure === route.response
+        ? plain
+        : decisionOf(source, domain, route, service, labels, route.responseSecure),
+  };
+  return route.view;
+}
+
+function decisionOf(
+  source: ViewSource,
+  domain: CompiledDomain,
+  route: CompiledRoute,
+  service: CompiledService | undefined,
+  labels: DecisionLabels,
+  response: FieldChanges | null,
+): Decision {
+  const { target } = route;
+  switch (target.type) {
+    case 'redirect':
+      return { type: 'redirect', labels, response, status: target.status, location: target.to };
+    case 'answer':
+      return { type: 'answer', labels, response, ...target.answer };
+    case 'maintenance':
+      return page('maintenance', labels, response);
+    case 'service': {
+      if (service === undefined) {
+        return page(
+          source.serviceBroken(target.service) ? 'quarantined' : 'service_missing',
+          labels,
+          response,
+        );
+      }
+      const chosen = chooseKey(service, target.key);
+      if (typeof chosen === 'string') return page(chosen, labels, response);
+      return {
+        type: 'forward',
+        labels,
+        response,
+        service,
+        key: chosen,
+        path: null,
+        request: route.request,
+        limits: domain.limits,
+      };
+    }
+  }
+}
+
+/** The key that a route or listener wants of a service, or why it cannot have it. */
+export function chooseKey(service: CompiledService, wanted: 'latest' | number) {
+  if (!service.config.enabled) return 'service_disabled' as const;
+  const number = wanted === 'latest' ? service.latest : wanted;
+  if (number === null) return 'no_backend' as const;
+  const key = service.keys.get(number);
+  if (key === undefined) return number < service.greatest ? ('key_gone' as const) : ('key_future' as const);
+  return key.enabled ? key : ('key_disabled' as const);
+}
+
+/** Causes of a 503 after which it is worth coming back; the others do not pass by themselves. */
+const TEMPORARY: ReadonlySet<CauseCode> = new Set([
+  'maintenance',
+  'service_missing',
+  'key_future',
+  'no_backend',
+  'quarantined',
+  'rule_unloadable',
+]);
+
+export function page(
+  cause: CauseCode,
+  labels: DecisionLabels,
+  response: FieldChanges | null,
+  retryAfter: number | null = TEMPORARY.has(cause) ? DEFAULT_RETRY_AFTER : null,
+): PageDecision {
+  return { type: 'page', labels, response, cause, retryAfter };
+}

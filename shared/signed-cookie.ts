@@ -1,0 +1,62 @@
+/**
+ * Cookies that only we can have made: a value with an expiry and an HMAC over everything it must not be moved
+ * between (cookie name, host). Also the two small things every reader of cookies needs.
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto';
+
+/** Name of the secret that holds the key for signed cookies, shared by all nodes. */
+export const COOKIE_KEY_SECRET = 'cookie-key';
+
+/** What a signed cookie is bound to: its value is void under another name or host. */
+export interface CookieBinding {
+  readonly name: string;
+  readonly host: string;
+}
+
+/**
+ * A cookie value `<payload>.<expiry>.<mac>` that is valid until `expires` (milliseconds since 1970, kept to the
+ * second). `payload` has only `A-Z a-z 0-9 _ -`, or is empty.
+ */
+export function signCookie(key: string, binding: CookieBinding, payload: string, expires: number): string {
+  const body = `${payload}.${Math.floor(expires / 1_000).toString(36)}`;
+  return `${body}.${mac(key, binding, body)}`;
+}
+
+/** The payload of a value that `signCookie` made with the same key and binding and that is still valid; else null. */
+export function verifyCookie(key: string, binding: CookieBinding, value: string, now: number): string | null {
+  // Longer than anything we sign: not worth a hash.
+  if (value.length > 1_024) return null;
+  const match = /^([A-Za-z0-9_-]*)\.([0-9a-z]{1,9})\.([A-Za-z0-9_-]{43})$/.exec(value);
+  if (match === null) return null;
+  const [, payload = '', expires = '', given = ''] = match;
+  if (!constantTimeEqual(given, mac(key, binding, `${payload}.${expires}`))) return null;
+  return Number.parseInt(expires, 36) * 1_000 > now ? payload : null;
+}
+
+function mac(key: string, binding: CookieBinding, body: string): string {
+  // Neither a cookie name nor a host has a line break, so no two bindings run into each other.
+  return createHmac('sha256', key).update(`${binding.name}\n${binding.host}\n${body}`).digest('base64url');
+}
+
+/** Whether two texts are equal, in a time that depends on their lengths only. */
+export function constantTimeEqual(a: string, b: string): boolean {
+  const left = Buffer.from(a, 'utf8');
+  const right = Buffer.from(b, 'utf8');
+  return left.length === right.length && timingSafeEqual(left, right);
+}
+
+/** The value of the first cookie called `name` in a Cookie field (RFC 6265 §5.4), without quotes; null when absent. */
+export function cookieValue(field: string | undefined, name: string): string | null {
+  if (field === undefined) return null;
+  for (let at = 0; at < field.length; ) {
+    const semicolon = field.indexOf(';', at);
+    const end = semicolon === -1 ? field.length : semicolon;
+    const equals = field.indexOf('=', at);
+    if (equals !== -1 && equals < end && field.slice(at, equals).trim() === name) {
+      const value = field.slice(equals + 1, end).trim();
+      return value.length >= 2 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
+    }
+    at = end + 1;
+  }
+  return null;
+}
