@@ -21,6 +21,78 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   { name: 'api', usage: 'api', summary: 'start kontrolapi alone', load: () => import('./api.ts') },
   { name: 'proxy', usage: 'proxy', summary: 'start one node alone', load: () => import('./proxy.ts') },
+  {
+    name: 'run',
+    usage: 'run --service NAME --port PORT -- PROGRAM',
+    summary: 'start a program as a registered worker',
+    load: () => import('./run.ts'),
+  },
+  {
+    name: 'apply',
+    usage: 'apply -f FILE… --owner NAME',
+    summary: 'write all objects of files as one revision',
+    load: () => import('./apply.ts'),
+  },
+  {
+    name: 'diff',
+    usage: 'diff -f FILE… --owner NAME',
+    summary: 'show what apply would change',
+    load: () => import('./diff.ts'),
+  },
+  {
+    name: 'export',
+    usage: 'export',
+    summary: 'print every object as YAML',
+    load: () => import('./export.ts'),
+  },
+  {
+    name: 'check',
+    usage: 'check FILE…',
+    summary: 'validate files without any server',
+    load: () => import('./check.ts'),
+  },
+  {
+    name: 'get',
+    usage: 'get KIND [NAME]',
+    summary: 'show one object or list all',
+    load: () => import('./get.ts'),
+  },
+  {
+    name: 'set',
+    usage: 'set KIND NAME FIELD=VALUE…',
+    summary: 'change one object, or write it from a file',
+    load: () => import('./set.ts'),
+  },
+  {
+    name: 'delete',
+    usage: 'delete KIND NAME',
+    summary: 'delete one object',
+    load: () => import('./delete.ts'),
+  },
+  {
+    name: 'status',
+    usage: 'status',
+    summary: 'show every node and what is wrong',
+    load: () => import('./status.ts'),
+  },
+  {
+    name: 'history',
+    usage: 'history [KIND NAME | SEQ]',
+    summary: 'who changed what, and when',
+    load: () => import('./history.ts'),
+  },
+  {
+    name: 'restore',
+    usage: 'restore SEQ [KIND NAME]',
+    summary: 'bring back an earlier state',
+    load: () => import('./restore.ts'),
+  },
+  {
+    name: 'token',
+    usage: 'token [create|delete NAME]',
+    summary: 'tokens of the API',
+    load: () => import('./token.ts'),
+  },
 ];
 
 export function findCommand(name: string): CommandEntry | undefined {

@@ -1,0 +1,67 @@
+/** `kontrol apply -f FILE… --owner NAME`: many objects from files as one revision; `kontrol diff` only shows it. */
+import { clientCommand, runClient } from './client-command.ts';
+import { ApiError, call, type Reply } from './connection.ts';
+import { type FileObject, problemsOf, readObjects } from './files.ts';
+import { progress } from './output.ts';
+import { reportWrite, writeQuery } from './writes.ts';
+
+export function run(argv: readonly string[]): Promise<number> {
+  return applyFiles('apply', 'Write all objects of files as one revision.', argv, false);
+}
+
+export async function applyFiles(
+  name: string,
+  description: string,
+  argv: readonly string[],
+  onlyShow: boolean,
+): Promise<number> {
+  const command = clientCommand(name, description)
+    .requiredOption('-f, --file <file...>', 'YAML or JSON files, folders, or - for standard input')
+    .requiredOption('--owner <name>', 'who these objects belong to')
+    .option('--prune', 'delete objects of this owner that the files do not have');
+  if (!onlyShow)
+    command
+      .option('--dry-run', 'only show what would change')
+      .option('--wait', 'answer when every node serves it');
+  return runClient(command, argv, async (connection, given) => {
+    const options = onlyShow ? { ...given, dryRun: true } : given;
+    const objects = readObjects(options['file'] as string[]);
+    const problems = problemsOf(objects);
+    if (problems.length > 0) {
+      process.stderr.write(`${problems.join('\n')}\n`);
+      return 1;
+    }
+    const body = {
+      owner: options['owner'],
+      prune: options['prune'] === true,
+      objects: objects.map((object) => object.input),
+    };
+    const done = progress(`sending ${objects.length} objects`);
+    let reply: Reply<unknown>;
+    try {
+      reply = await call(connection, 'POST', `/v1/apply${writeQuery(options)}`, body);
+    } catch (error) {
+      done();
+      if (!(error instanceof ApiError)) throw error;
+      process.stderr.write(`${located(error, objects).join('\n')}\n`);
+      return 1;
+    }
+    done();
+    return reportWrite(reply, options);
+  });
+}
+
+/** The API's problems at their places in the files: `objects.3.routes.0.path` is inside the fourth object. */
+function located(error: ApiError, objects: readonly FileObject[]): string[] {
+  const errors = Array.isArray(error.problem['errors'])
+    ? (error.problem['errors'] as { path?: string; message?: string }[])
+    : [];
+  const lines = errors.map(({ path = '', message = '' }) => {
+    const match = /^objects\.(\d+)\.?(.*)$/.exec(path);
+    const object = objects[Number(match?.[1] ?? -1)];
+    return object === undefined
+      ? `${path}: ${message}`
+      : `${object.where(match?.[2] ?? '')}: ${match?.[2] ? `${match[2]}: ` : ''}${message}`;
+  });
+  return lines.length > 0 ? lines : [`kontrol: ${error.message}`];
+}

@@ -1,0 +1,137 @@
+/**
+ * Objects in YAML (or JSON) files: any number of documents, each one object with its `kind`, a list of them, or
+ * `{objects: […]}`. Every problem names its file, line and column.
+ */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  type Document,
+  isCollection,
+  isMap,
+  isNode,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseAllDocuments,
+} from 'yaml';
+import { KontrolError } from '../shared/errors.ts';
+import { COLLECTIONS, KINDS, type Kind, nameOf, parseObject } from '../shared/model/kinds.ts';
+
+export interface FileObject {
+  readonly kind: Kind;
+  readonly name: string;
+  /** As it stands in the file, with `kind`. */
+  readonly input: Readonly<Record<string, unknown>>;
+  /** `file:line:column` of a dotted path inside it; of the object itself for a path that is not there. */
+  where(path: string): string;
+}
+
+/** Reads files, folders (their .yaml, .yml and .json files, by name) and `-` for standard input. */
+export function readObjects(paths: readonly string[]): FileObject[] {
+  return paths.flatMap(expand).flatMap((path) => readFile(path));
+}
+
+function expand(path: string): string[] {
+  if (path === '-') return [path];
+  try {
+    if (!statSync(path).isDirectory()) return [path];
+    const files = readdirSync(path)
+      .filter((file) => /\.(ya?ml|json)$/.test(file))
+      .sort();
+    if (files.length === 0)
+      throw new KontrolError('invalid', `${path}: the folder has no .yaml, .yml or .json file`);
+    return files.map((file) => join(path, file));
+  } catch (error) {
+    if (error instanceof KontrolError) throw error;
+    throw new KontrolError('invalid', `${path}: cannot be read: ${(error as Error).message}`);
+  }
+}
+
+function readFile(path: string): FileObject[] {
+  let text: string;
+  try {
+    text = readFileSync(path === '-' ? 0 : path, 'utf8');
+  } catch (error) {
+    throw new KontrolError('invalid', `${path}: cannot be read: ${(error as Error).message}`);
+  }
+  const lines = new LineCounter();
+  const documents = parseAllDocuments(text, { lineCounter: lines });
+  if (!Array.isArray(documents)) return [];
+  return documents.flatMap((document) => objectsOf(path, document, lines));
+}
+
+function objectsOf(file: string, document: Document.Parsed, lines: LineCounter): FileObject[] {
+  const at = (node: unknown): string => {
+    const offset = isNode(node) ? (node.range?.[0] ?? 0) : 0;
+    const { line, col } = lines.linePos(offset);
+    return `${file}:${line}:${col}`;
+  };
+  const [broken] = document.errors;
+  if (broken !== undefined) {
+    const { line, col } = lines.linePos(broken.pos[0]);
+    throw new KontrolError('invalid', `${file}:${line}:${col}: ${broken.message.split('\n')[0]}`);
+  }
+  const root = document.contents;
+  if (root === null) return [];
+  const list = isMap(root) && root.has('objects') ? root.get('objects', true) : root;
+  const nodes = isSeq(list) ? (list.items as Node[]) : [list as Node];
+  return nodes.map((node) => {
+    if (!isMap(node)) throw new KontrolError('invalid', `${at(node)}: expected an object with a kind`);
+    const input = node.toJS(document, { maxAliasCount: 100 }) as Record<string, unknown>;
+    const kind = kindOf(input['kind']);
+    if (kind === undefined)
+      throw new KontrolError('invalid', `${at(node)}: kind is one of ${KINDS.join(', ')}`);
+    return {
+      kind,
+      name: nameOf(kind, input as { name?: string }),
+      input: { ...input, kind },
+      where: (path) => at(deepest(node, path)),
+    };
+  });
+}
+
+/** The node of a dotted path, or the last one on the way to it. */
+function deepest(root: Node, path: string): Node {
+  let node: Node = root;
+  for (const step of path === '' ? [] : path.split('.')) {
+    if (!isCollection(node)) return node;
+    const next = node.get(isSeq(node) ? Number(step) : step, true) as Node | undefined;
+    if (next === undefined || !isNode(next)) return node;
+    node = next;
+  }
+  return node;
+}
+
+/** Accepts `domain`, `domains` and `Domain`; undefined for what is no kind. */
+export function kindOf(text: unknown): Kind | undefined {
+  if (typeof text !== 'string') return undefined;
+  const lower = text.toLowerCase();
+  return KINDS.find((kind) => kind === lower || COLLECTIONS[kind] === lower);
+}
+
+/** The kind a person named on the command line, or an error that lists them. */
+export function requireKind(text: string): Kind {
+  const kind = kindOf(text);
+  if (kind === undefined)
+    throw new KontrolError('invalid', `there is no kind '${text}'; kinds are ${KINDS.join(', ')}`);
+  return kind;
+}
+
+/** Problems of the objects by their schemas alone, each with its place; certificates may still carry their key. */
+export function problemsOf(objects: readonly FileObject[]): string[] {
+  const lines: string[] = [];
+  const seen = new Map<string, FileObject>();
+  for (const object of objects) {
+    const { kind: _kind, ...fields } = object.input;
+    const earlier = seen.get(`${object.kind}/${object.name}`);
+    if (earlier !== undefined)
+      lines.push(`${object.where('')}: ${object.kind} ${object.name} stands also at ${earlier.where('')}`);
+    seen.set(`${object.kind}/${object.name}`, object);
+    if (object.kind === 'certificate') continue;
+    const parsed = parseObject(object.kind, fields);
+    if (!parsed.ok)
+      for (const { path, message } of parsed.problems)
+        lines.push(`${object.where(path)}: ${path === '' ? '' : `${path}: `}${message}`);
+  }
+  return lines;
+}

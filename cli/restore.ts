@@ -1,0 +1,22 @@
+/** `kontrol restore SEQ [KIND NAME]`: brings back everything, or one object, as it was, as a new revision. */
+import { clientCommand, runClient } from './client-command.ts';
+import { call } from './connection.ts';
+import { requireKind } from './files.ts';
+import { reportWrite, writeQuery } from './writes.ts';
+
+export async function run(argv: readonly string[]): Promise<number> {
+  const command = clientCommand(
+    'restore',
+    'Bring back everything (or one object) as it was at a revision, as a new revision.',
+  )
+    .argument('<seq>')
+    .argument('[kind]')
+    .argument('[name]')
+    .option('--dry-run', 'only show what would change')
+    .option('--wait', 'answer when every node serves it');
+  return runClient(command, argv, async (connection, options, [seq = '', kind, name]) => {
+    const body = kind === undefined ? {} : { kind: requireKind(kind), name };
+    const path = `/v1/revisions/${encodeURIComponent(seq)}/restore${writeQuery(options)}`;
+    return reportWrite(await call(connection, 'POST', path, body), options);
+  });
+}

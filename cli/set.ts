@@ -1,0 +1,135 @@
+/** `kontrol set KIND NAME`: writes a whole object from a file, or some fields of it. */
+
+import { KontrolError } from '../shared/errors.ts';
+import type { Kind } from '../shared/model/kinds.ts';
+import { clientCommand, runClient } from './client-command.ts';
+import { ApiError, type Connection, call, type Reply } from './connection.ts';
+import { readObjects, requireKind } from './files.ts';
+import { pathOf } from './get.ts';
+import { reportWrite, writeQuery } from './writes.ts';
+
+type Fields = Record<string, unknown>;
+
+export async function run(argv: readonly string[]): Promise<number> {
+  const command = clientCommand(
+    'set',
+    'Write one object: whole from a file, or single fields (FIELD=VALUE; VALUE is JSON or text).',
+  )
+    .argument('<kind>')
+    .argument('<name>')
+    .argument('[fields...]', 'FIELD=VALUE; dots reach inside, null removes')
+    .option('-f, --file <file>', 'the whole object, YAML or JSON')
+    .option('--dry-run', 'only show what would change')
+    .option('--wait', 'answer when every node serves it');
+  return runClient(command, argv, async (connection, options, [kindText = '', name = '', ...fields]) => {
+    const kind = requireKind(kindText);
+    const query = writeQuery(options);
+    const path = `${pathOf(kind, name)}${query}`;
+    const file = options['file'] as string | undefined;
+    if ((file === undefined) === (fields.length === 0)) {
+      process.stderr.write('kontrol: give either -f FILE or FIELD=VALUE\n');
+      return 2;
+    }
+    if (file !== undefined)
+      return reportWrite(
+        await call(connection, kind === 'settings' ? 'PATCH' : 'PUT', path, wholeObject(file, kind, name)),
+        options,
+      );
+    return reportWrite(await setFields(connection, kind, name, path, parseFields(fields)), options);
+  });
+}
+
+function wholeObject(file: string, kind: Kind, name: string): Fields {
+  const [object, ...more] = readObjects([file]);
+  if (object === undefined || more.length > 0)
+    throw new KontrolError('invalid', `${file}: expected exactly one object; 'kontrol apply' takes many`);
+  const { kind: _kind, ...fields } = object.input;
+  if (object.kind !== kind)
+    throw new KontrolError('invalid', `${object.where('kind')}: this is a ${object.kind}, not a ${kind}`);
+  return kind === 'settings' ? fields : { ...fields, name };
+}
+
+/** Changes the object if it is there, else creates it. */
+async function setFields(
+  connection: Connection,
+  kind: Kind,
+  name: string,
+  path: string,
+  fields: Fields,
+): Promise<Reply<unknown>> {
+  if (kind === 'settings') return call(connection, 'PATCH', path, fields);
+  try {
+    const present = await call<Fields>(connection, 'GET', pathOf(kind, name));
+    return await call(connection, 'PATCH', path, longForm(kind, fields, present.body));
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 404) throw error;
+    return call(connection, 'PUT', path, { name, ...fields });
+  }
+}
+
+/** Stored objects are in long form: a short form in a change means its one long equivalent. */
+function longForm(kind: Kind, fields: Fields, present: Fields): Fields {
+  if (kind === 'service' && Array.isArray(fields['backends'])) {
+    const { backends, ...rest } = fields;
+    const keys = Object.keys((present['keys'] as Fields | undefined) ?? {});
+    if (keys.some((key) => key !== '1'))
+      throw new KontrolError(
+        'invalid',
+        `the service has the keys ${keys.join(', ')}; say which: keys.${keys.at(-1)}.backends=…`,
+      );
+    return {
+      ...rest,
+      keys: {
+        1: { backends: backends.map((entry) => (typeof entry === 'string' ? { address: entry } : entry)) },
+      },
+    };
+  }
+  if (kind === 'domain' && (fields['service'] !== undefined || fields['key'] !== undefined)) {
+    const { service, key, ...rest } = fields;
+    const routes = (present['routes'] as Fields[] | undefined) ?? [];
+    const [only] = routes;
+    if (routes.length > 1)
+      throw new KontrolError('invalid', `the domain has ${routes.length} routes; change them with -f FILE`);
+    return {
+      ...rest,
+      routes: [
+        { ...only, ...(service === undefined ? {} : { service }), ...(key === undefined ? {} : { key }) },
+      ],
+    };
+  }
+  return fields;
+}
+
+const LISTS = new Set(['backends', 'aliases', 'firewall', 'match']);
+
+/** `a.b=1 list=x,y` as an object; values are JSON where they can be, else text. */
+export function parseFields(texts: readonly string[]): Fields {
+  const root: Fields = {};
+  for (const text of texts) {
+    const equals = text.indexOf('=');
+    if (equals < 1) throw new KontrolError('invalid', `expected FIELD=VALUE, not '${text}'`);
+    const steps = text.slice(0, equals).split('.');
+    const last = steps.pop() as string;
+    let at = root;
+    for (const step of steps) {
+      if (!Object.hasOwn(at, step) || typeof at[step] !== 'object')
+        Object.defineProperty(at, step, { value: {}, enumerable: true, writable: true, configurable: true });
+      at = at[step] as Fields;
+    }
+    Object.defineProperty(at, last, {
+      value: parseValue(last, text.slice(equals + 1)),
+      enumerable: true,
+      writable: true,
+      configurable: true,
+    });
+  }
+  return root;
+}
+
+function parseValue(field: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return LISTS.has(field) ? text.split(',') : text;
+  }
+}
