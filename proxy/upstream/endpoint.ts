@@ -1,0 +1,414 @@
+/**
+ * One address of one service: its pool of idle connections, its counts and its health. Keys that name the same
+ * address share it. It lives from the change that names it to the one that no longer does; exchanges that are under
+ * way then end undisturbed, and their connections are closed instead of pooled.
+ */
+import type { Clock } from '../../shared/clock.ts';
+import type { Log } from '../../shared/log.ts';
+import { type Endpoint as Address, parseEndpoint } from '../../shared/model/fields.ts';
+import type { ResolvedService } from '../../shared/model/service.ts';
+import type { Timed, TimerWheel } from '../stream/timer-wheel.ts';
+import type { Connection, ConnectionOwner } from './connection.ts';
+import type { Connector, Target } from './connector.ts';
+import { IntrusiveList } from './intrusive-list.ts';
+import type { Names } from './names.ts';
+import { PassiveHealth } from './passive-health.ts';
+import type { TlsIdentity } from './tls-identity.ts';
+
+/** Failed connects of one backend. `count` 0: no connect failed, but something else says that it should be looked at. */
+export interface FailureReport {
+  readonly service: string;
+  readonly address: string;
+  readonly count: number;
+}
+
+/** What the upstream side needs of its process. */
+export interface UpstreamContext {
+  readonly connector: Connector;
+  readonly timers: TimerWheel;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly random: () => number;
+  readonly names: Names;
+  /** False for addresses (`ip:port`, `[v6]:port`, `unix:/path`) that no backend may have. */
+  mayConnect(address: string): boolean;
+  /** For the other processes of the node. */
+  onFailures(failures: readonly FailureReport[]): void;
+  onRecovered(service: string, address: string): void;
+}
+
+/** What an endpoint needs of its service. */
+export interface EndpointOwner {
+  readonly name: string;
+  readonly config: ResolvedService;
+  readonly context: UpstreamContext;
+  /** How connections to a backend under this host name (null: under an address) are encrypted; null: not at all. */
+  identityFor(name: string | null): TlsIdentity | Error | null;
+  /** Whether enough others are alive to take this one out because its exchanges break. */
+  mayEject(endpoint: Endpoint): boolean;
+  /** A connection or a slot for one became free. */
+  capacityFreed(): void;
+  /** It came to life or died. */
+  healthChanged(): void;
+  /** Its time out is over: the next request of the service starts its trial. */
+  trialDue(endpoint: Endpoint): void;
+  /** It has fewer connections than `pool.min`. */
+  warmUp(endpoint: Endpoint): void;
+}
+
+/** What a connection is for: requests and spare connections share `pool.max`, tunnels have `websocket.poolMax`. */
+export type Use = 'request' | 'tunnel' | 'spare';
+
+/** How much earlier than the backend says we stop reusing an idle connection. */
+const KEEP_ALIVE_MARGIN_MS = 2_000;
+/** One line about failing connects per backend and this time. */
+const LOG_INTERVAL_MS = 60_000;
+/** After a spare connection failed. */
+const WARM_AGAIN_MS = 1_000;
+/** At most one hint to look at a backend per this time. */
+const HINT_INTERVAL_MS = 1_000;
+
+export class Endpoint implements ConnectionOwner, Timed {
+  timerDue = 0;
+  timerQueued = false;
+  readonly address: string;
+  readonly owner: EndpointOwner;
+  /** Host name it is configured under; null when it is an address or a socket. */
+  readonly name: string | null;
+  /** Requests under way, connecting ones included. */
+  active = 0;
+  /** Tunnels under way, connecting ones included. */
+  tunnels = 0;
+  /** Connections that are no tunnels: idle, lent or under way. */
+  open = 0;
+  /** Verdict of the active checks and passive health together. */
+  alive = true;
+  /** A spare connection (a trial, or one towards `pool.min`) is under way. */
+  sparePending = false;
+  readonly #idle = new IntrusiveList<Connection>();
+  readonly #passive = new PassiveHealth();
+  readonly #parsed: Address | null;
+  #targets: readonly Target[];
+  #turn = 0;
+  #verdict = true;
+  #removed = false;
+  #lastLine = Number.NEGATIVE_INFINITY;
+  #lastHint = Number.NEGATIVE_INFINITY;
+
+  constructor(address: string, owner: EndpointOwner) {
+    this.address = address;
+    this.owner = owner;
+    this.#parsed = parseEndpoint(address);
+    this.name = this.#parsed?.type === 'name' ? this.#parsed.host : null;
+    this.#targets = this.name === null ? targetsOf(this.#parsed, []) : [];
+    if (this.name !== null) owner.context.names.watch(this.name, this);
+  }
+
+  get idle(): number {
+    return this.#idle.size;
+  }
+
+  get removed(): boolean {
+    return this.#removed;
+  }
+
+  /** Out because of failures of real traffic. */
+  get offline(): boolean {
+    return this.#passive.offline;
+  }
+
+  /** Whether the active checks of the node let it take traffic. */
+  get verdict(): boolean {
+    return this.#verdict;
+  }
+
+  /** Room for one more; an idle connection counts as room, and makes way when a fresh one is asked for. */
+  hasRoom(tunnel: boolean): boolean {
+    const config = this.owner.config;
+    if (tunnel) return this.tunnels < config.websocket.poolMax;
+    return this.#idle.size > 0 || this.open < config.pool.max;
+  }
+
+  /** The warmest idle connection, now counted as active; null when there is none. */
+  takeIdle(): Connection | null {
+    for (let connection = this.#idle.first; connection !== null; connection = this.#idle.first) {
+      this.#unlist(connection);
+      if (connection.clean) {
+        this.active++;
+        return connection;
+      }
+      this.#close(connection);
+      this.open--;
+    }
+    return null;
+  }
+
+  /** Counts a connection that is about to be made; an idle one makes way when there is no room otherwise. */
+  reserve(use: Use): void {
+    if (use === 'tunnel') {
+      this.tunnels++;
+      return;
+    }
+    if (this.open >= this.owner.config.pool.max) this.#evict();
+    this.open++;
+    if (use === 'request') this.active++;
+  }
+
+  /** The connection was not made, or is closed. */
+  unreserve(use: Use): void {
+    if (use === 'tunnel') this.tunnels--;
+    else this.open--;
+    if (use === 'request') this.active--;
+    this.owner.capacityFreed();
+    this.#keepWarm();
+  }
+
+  /** Its addresses, each connect beginning with the next; empty while its name has never been resolved. */
+  targets(): readonly Target[] {
+    if (this.#targets.length <= 1) return this.#targets;
+    const start = this.#turn++ % this.#targets.length;
+    return [...this.#targets.slice(start), ...this.#targets.slice(0, start)];
+  }
+
+  /** What its name stands for now. Idle connections to addresses that are gone are closed. */
+  resolved(addresses: readonly string[]): void {
+    this.#targets = targetsOf(this.#parsed, addresses);
+    this.#closeIdle((connection) => !this.#isCurrent(connection));
+  }
+
+  // Connections.
+
+  returned(connection: Connection, keepAliveMs: number | null): void {
+    this.#passive.completed();
+    if (connection.tunnel) {
+      this.#close(connection);
+      this.unreserve('tunnel');
+      return;
+    }
+    this.active--;
+    this.#keep(connection, keepAliveMs);
+  }
+
+  /** Takes a connection that nobody has used yet into the pool. */
+  keepSpare(connection: Connection): void {
+    this.#keep(connection, null);
+  }
+
+  discarded(connection: Connection, failure: boolean): void {
+    if (failure) this.#exchangeFailed();
+    this.#close(connection);
+    this.unreserve(connection.tunnel ? 'tunnel' : 'request');
+  }
+
+  faded(connection: Connection): void {
+    if (!connection.idle) return;
+    this.#unlist(connection);
+    this.#close(connection);
+    this.unreserve('spare');
+  }
+
+  returnedTwice(): void {
+    this.owner.context.log.error(
+      'connection_returned_twice',
+      'a connection to a backend was given back twice; please report this with the log around it',
+      this.#labels(),
+    );
+  }
+
+  #keep(connection: Connection, keepAliveMs: number | null): void {
+    const { pool, protocol } = this.owner.config;
+    const idleMs =
+      keepAliveMs === null ? pool.idleMs : Math.min(pool.idleMs, keepAliveMs - KEEP_ALIVE_MARGIN_MS);
+    const reusable =
+      idleMs > 0 &&
+      !this.#removed &&
+      protocol !== 'tcp' &&
+      this.open <= pool.max &&
+      connection.clean &&
+      this.#isCurrent(connection);
+    if (!reusable) {
+      this.#close(connection);
+      this.unreserve('spare');
+      return;
+    }
+    this.#idle.addFirst(connection);
+    connection.idle = true;
+    connection.watch();
+    this.owner.context.timers.set(connection, idleMs);
+    this.owner.capacityFreed();
+  }
+
+  /** Whether a new connection would be made just like this one: the same identity, an address of the name. */
+  #isCurrent(connection: Connection): boolean {
+    const identity = this.owner.identityFor(this.name);
+    if (identity instanceof Error || connection.identity !== (identity?.key ?? '')) return false;
+    return this.name === null || this.#targets.some((target) => target.text === connection.target);
+  }
+
+  #close(connection: Connection): void {
+    this.owner.context.timers.remove(connection);
+    connection.close();
+  }
+
+  #unlist(connection: Connection): void {
+    this.#idle.remove(connection);
+    connection.idle = false;
+    this.owner.context.timers.clear(connection);
+  }
+
+  /** The coldest goes. */
+  #evict(): void {
+    const coldest = this.#idle.last;
+    if (coldest === null) return;
+    this.#unlist(coldest);
+    this.#close(coldest);
+    this.open--;
+  }
+
+  #closeIdle(unwanted: (connection: Connection) => boolean): void {
+    let next = this.#idle.first;
+    while (next !== null) {
+      const connection = next;
+      next = connection.linkAfter;
+      if (unwanted(connection)) this.faded(connection);
+    }
+  }
+
+  #keepWarm(): void {
+    const { min, max } = this.owner.config.pool;
+    if (min > 0 && !this.#removed && this.alive && this.open < Math.min(min, max)) this.owner.warmUp(this);
+  }
+
+  /** A spare connection was made or failed; towards `pool.min` the next one follows, after a failure not at once. */
+  spareEnded(): void {
+    if (this.#idle.size > 0) this.#keepWarm();
+    else if (!this.offline && !this.#removed) this.owner.context.timers.set(this, WARM_AGAIN_MS);
+  }
+
+  // Health.
+
+  /** A connect succeeded: whatever passive health held against it is over. */
+  connected(): void {
+    const back = this.#passive.connected();
+    // A TCP check asks for nothing else than this: its verdict is out of date.
+    const outdated = !this.#verdict && this.owner.config.health.type === 'tcp';
+    if (outdated) this.#verdict = true;
+    if (back || outdated) {
+      this.owner.context.onRecovered(this.owner.name, this.address);
+      this.#refresh();
+    }
+  }
+
+  connectFailed(error: Error, trial: boolean): void {
+    const { context, config, name } = this.owner;
+    this.#logFailure(error);
+    if (trial && this.offline) this.#takeOut(this.#passive.trialFailed(config.passive), error.message);
+    else this.#takeOut(this.#passive.connectFailed(1, config.passive), error.message);
+    context.onFailures([{ service: name, address: this.address, count: 1 }]);
+  }
+
+  /** Connects failed in other processes of the node. */
+  remoteFailed(count: number): void {
+    const offlineMs = this.#passive.connectFailed(count, this.owner.config.passive);
+    this.#takeOut(offlineMs, 'connects failed in other processes of this node');
+  }
+
+  /** It came back in another process of the node. */
+  remoteRecovered(): void {
+    this.#passive.connected();
+    this.#refresh();
+  }
+
+  /** What the active checks of the node say; alive ends a passive time-out too. */
+  setVerdict(alive: boolean): void {
+    this.#verdict = alive;
+    if (alive) this.#passive.connected();
+    this.#refresh();
+  }
+
+  #exchangeFailed(): void {
+    const { context, config, name } = this.owner;
+    const offlineMs = this.#passive.exchangeFailed(config.passive, () => this.owner.mayEject(this));
+    this.#takeOut(offlineMs, 'its connections broke before they had answered');
+    const now = context.timers.now;
+    if (now - this.#lastHint < HINT_INTERVAL_MS) return;
+    this.#lastHint = now;
+    context.onFailures([{ service: name, address: this.address, count: 0 }]);
+  }
+
+  #takeOut(offlineMs: number | null, reason: string): void {
+    if (offlineMs === null || this.#removed) return;
+    this.owner.context.timers.set(this, offlineMs);
+    this.owner.context.log.warn('backend_offline', `backend ${this.address} is out: ${reason}`, {
+      ...this.#labels(),
+      offlineMs,
+    });
+    this.#refresh();
+  }
+
+  /** The time it was out is over, or a spare connection that failed may be tried again. */
+  onTimeout(): void {
+    if (this.#removed) return;
+    if (this.#passive.offline) this.owner.trialDue(this);
+    else this.#keepWarm();
+  }
+
+  #refresh(): void {
+    const alive = this.#verdict && !this.#passive.offline;
+    if (!this.#passive.offline) this.owner.context.timers.clear(this);
+    if (alive !== this.alive) {
+      this.alive = alive;
+      if (alive) {
+        this.owner.context.log.info('backend_back', `backend ${this.address} is back`, this.#labels());
+      }
+      this.owner.healthChanged();
+    }
+    this.#keepWarm();
+  }
+
+  #logFailure(error: Error): void {
+    const { timers, log } = this.owner.context;
+    if (timers.now - this.#lastLine < LOG_INTERVAL_MS) return;
+    this.#lastLine = timers.now;
+    log.warn(
+      'backend_connect_failed',
+      `no connection to backend ${this.address}: ${error.message}`,
+      this.#labels(),
+    );
+  }
+
+  #labels(): { service: string; address: string } {
+    return { service: this.owner.name, address: this.address };
+  }
+
+  /** The configuration changed: closes what no longer fits, opens what `pool.min` asks for. */
+  reconfigured(): void {
+    this.#closeIdle((connection) => !this.#isCurrent(connection));
+    this.#keepWarm();
+  }
+
+  /** The table names it no longer. */
+  remove(): void {
+    this.#removed = true;
+    this.owner.context.timers.remove(this);
+    if (this.name !== null) this.owner.context.names.unwatch(this.name, this);
+    this.#closeIdle(() => true);
+  }
+}
+
+function targetsOf(parsed: Address | null, addresses: readonly string[]): readonly Target[] {
+  switch (parsed?.type) {
+    case undefined:
+      return [];
+    case 'unix':
+      return [{ type: 'unix', path: parsed.path, text: `unix:${parsed.path}` }];
+    case 'address':
+      return [tcpTarget(parsed.host, parsed.port)];
+    case 'name':
+      return addresses.map((host) => tcpTarget(host, parsed.port));
+  }
+}
+
+function tcpTarget(host: string, port: number): Target {
+  return { type: 'tcp', host, port, text: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}` };
+}

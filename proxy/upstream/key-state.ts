@@ -1,0 +1,154 @@
+/**
+ * The backends of one key of a service: which of them a request may go to now, the policies that choose, and the
+ * requests that wait because all of them are at their limit.
+ */
+import type { BackendSpec, CompiledKey } from '../../shared/routing/decision.ts';
+import { candidatesOf, isReady } from '../balance/candidates.ts';
+import type { Policy } from '../balance/policy.ts';
+import type { Backend, PickRequest } from './contract.ts';
+import type { Endpoint } from './endpoint.ts';
+import { IntrusiveList, type Linked } from './intrusive-list.ts';
+import { KeyedBackend } from './keyed-backend.ts';
+
+/** A request that waits for room. */
+export interface Waiter extends Linked<Waiter> {
+  /** Whether it would take any backend; if not, those behind it may have more luck. */
+  readonly anyBackend: boolean;
+  /** Still in the list; false from the moment it proceeds, gives up or is cancelled. */
+  readonly queued: boolean;
+  /** Takes room if there is some now (or learns that none will come); true when it waits no longer. */
+  proceed(): boolean;
+  /** There is nothing to wait for any more. */
+  abandon(): void;
+}
+
+/** Where a request can go: a backend with room; nowhere until there is room; nowhere at all. */
+export type Choice = KeyedBackend | 'full' | 'none';
+
+/** While every backend is marked dead one request per this time may try one all the same. */
+const TRIAL_INTERVAL_MS = 1_000;
+const NO_BACKENDS: readonly Backend[] = [];
+
+export interface Policies {
+  readonly request: Policy;
+  readonly tunnel: Policy;
+}
+
+export class KeyState {
+  readonly key: number;
+  policies: Policies;
+  readonly waiting = { request: new IntrusiveList<Waiter>(), tunnel: new IntrusiveList<Waiter>() };
+  #backends: readonly KeyedBackend[] = [];
+  #candidates: readonly KeyedBackend[] | null = null;
+  #nextTrial = Number.NEGATIVE_INFINITY;
+  #trialTurn = 0;
+
+  constructor(key: number, policies: Policies) {
+    this.key = key;
+    this.policies = policies;
+  }
+
+  get backends(): readonly KeyedBackend[] {
+    return this.#backends;
+  }
+
+  /** Takes over what the key names now; backends whose address stays are the same objects as before. */
+  update(key: CompiledKey, endpointOf: (address: string) => Endpoint): void {
+    const before = new Map(this.#backends.map((backend) => [backend.address, backend]));
+    this.#backends = key.backends.map((spec) => updated(before.get(spec.address), spec, endpointOf));
+    this.invalidate();
+  }
+
+  /** A backend came to life, died or changed. */
+  invalidate(): void {
+    this.#candidates = null;
+  }
+
+  /**
+   * Chooses for a request. `failed`: never again for this request. `avoid`: only when nothing else is left.
+   */
+  choose(
+    tunnel: boolean,
+    request: PickRequest,
+    failed: readonly Backend[],
+    avoid: readonly Backend[] = NO_BACKENDS,
+  ): Choice {
+    this.#candidates ??= candidatesOf(this.#backends);
+    const candidates =
+      failed.length === 0 && avoid.length === 0 ? this.#candidates : this.#without(failed, avoid);
+    const policy = tunnel ? this.policies.tunnel : this.policies.request;
+    const picked = policy.pick(candidates, request);
+    if (picked === null) return 'none';
+    if (picked.endpoint.hasRoom(tunnel)) return picked;
+    const withRoom = candidates.filter((backend) => backend.endpoint.hasRoom(tunnel));
+    return policy.pick(withRoom, request) ?? 'full';
+  }
+
+  #without(failed: readonly Backend[], avoid: readonly Backend[]): readonly KeyedBackend[] {
+    const left = this.#backends.filter((backend) => !failed.includes(backend));
+    const preferred = candidatesOf(left.filter((backend) => !avoid.includes(backend)));
+    return preferred.length > 0 ? preferred : candidatesOf(left);
+  }
+
+  /** A backend that is marked dead, for a request that has nowhere else to go; null when none may be tried now. */
+  trial(tunnel: boolean, failed: readonly Backend[], now: number): KeyedBackend | null {
+    if (now < this.#nextTrial) return null;
+    const dead = this.#backends.filter(
+      (backend) =>
+        isReady(backend) && !backend.alive && backend.endpoint.hasRoom(tunnel) && !failed.includes(backend),
+    );
+    const backend = dead[this.#trialTurn++ % Math.max(1, dead.length)];
+    if (backend === undefined) return null;
+    this.#nextTrial = now + TRIAL_INTERVAL_MS;
+    return backend;
+  }
+
+  /** Whether any backend takes part in balancing, dead or alive. */
+  get anyReady(): boolean {
+    return this.#backends.some((backend) => isReady(backend) || backend.state === 'lost');
+  }
+
+  /** Whether half of the backends would still be alive without one of the living. */
+  get canSpareOne(): boolean {
+    const ready = this.#backends.filter(isReady);
+    const alive = ready.filter((backend) => backend.alive).length;
+    return alive - 1 >= ready.length / 2;
+  }
+
+  /** Lets those that wait proceed, in order of arrival, until there is no more room. */
+  serveWaiting(): void {
+    serve(this.waiting.request);
+    serve(this.waiting.tunnel);
+  }
+
+  /** The key is gone: nobody waits for it any more, and requests under way find no other backend in it. */
+  close(): void {
+    this.#backends = [];
+    this.invalidate();
+    for (const list of [this.waiting.request, this.waiting.tunnel]) {
+      for (let waiter = list.first; waiter !== null; waiter = list.first) waiter.abandon();
+    }
+  }
+}
+
+function serve(list: IntrusiveList<Waiter>): void {
+  let waiter = list.first;
+  while (waiter !== null) {
+    const after: Waiter | null = waiter.linkAfter;
+    if (!waiter.proceed() && waiter.anyBackend) return;
+    // Whoever got a connection may have cancelled others meanwhile.
+    waiter = after === null || after.queued ? after : list.first;
+  }
+}
+
+function updated(
+  known: KeyedBackend | undefined,
+  spec: BackendSpec,
+  endpointOf: (address: string) => Endpoint,
+): KeyedBackend {
+  const endpoint = endpointOf(spec.address);
+  // A backend of a removed endpoint never comes back: the address may have been gone for a while in between.
+  if (known === undefined || known.endpoint !== endpoint) return new KeyedBackend(endpoint, spec);
+  known.update(spec);
+  return known;
+}

@@ -1,0 +1,46 @@
+/** A backend as one key of a service names it: weight, tier and state are the key's, all else is its endpoint's. */
+import type { BackendSpec } from '../../shared/routing/decision.ts';
+import type { Backend } from './contract.ts';
+import type { Endpoint } from './endpoint.ts';
+
+export class KeyedBackend implements Backend {
+  readonly endpoint: Endpoint;
+  readonly service: string;
+  readonly address: string;
+  weight: number;
+  tier: number;
+  state: BackendSpec['state'];
+  since: number;
+  worker: string | null;
+
+  constructor(endpoint: Endpoint, spec: BackendSpec) {
+    this.endpoint = endpoint;
+    this.service = endpoint.owner.name;
+    this.address = endpoint.address;
+    this.weight = spec.weight;
+    this.tier = spec.tier;
+    this.state = spec.state;
+    this.since = spec.since;
+    this.worker = spec.worker;
+  }
+
+  update(spec: BackendSpec): void {
+    this.weight = spec.weight;
+    this.tier = spec.tier;
+    this.state = spec.state;
+    this.since = spec.since;
+    this.worker = spec.worker;
+  }
+
+  get active(): number {
+    return this.endpoint.active;
+  }
+
+  get tunnels(): number {
+    return this.endpoint.tunnels;
+  }
+
+  get alive(): boolean {
+    return this.endpoint.alive;
+  }
+}

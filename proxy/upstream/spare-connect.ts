@@ -1,0 +1,44 @@
+/**
+ * Connects that no request waits for: the trial of a backend whose time out is over, and connections towards
+ * `pool.min`. No visitor pays for a trial that fails; one that succeeds leaves a warm connection behind.
+ */
+import type { Connection } from './connection.ts';
+import { Dial, type DialOutcome } from './dial.ts';
+import type { Endpoint } from './endpoint.ts';
+
+export class SpareConnect implements DialOutcome {
+  readonly #endpoint: Endpoint;
+  readonly #dial: Dial;
+  readonly #done: () => void;
+
+  /** `done` is called when it ended in whatever way, except by `abort`. */
+  constructor(endpoint: Endpoint, trial: boolean, done: () => void) {
+    this.#endpoint = endpoint;
+    this.#dial = new Dial(endpoint, 'spare', trial);
+    this.#done = done;
+  }
+
+  start(): void {
+    this.#endpoint.sparePending = true;
+    if (this.#dial.start(this.#endpoint.owner.config.timeouts.connectMs, this) !== null) this.#end();
+  }
+
+  abort(): void {
+    this.#endpoint.sparePending = false;
+    this.#dial.abort();
+  }
+
+  onDialed(connection: Connection): void {
+    this.#endpoint.keepSpare(connection);
+    this.#end();
+  }
+
+  onDialFailed(): void {
+    this.#end();
+  }
+
+  #end(): void {
+    this.#endpoint.sparePending = false;
+    this.#done();
+  }
+}

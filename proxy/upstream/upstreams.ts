@@ -1,0 +1,184 @@
+/**
+ * The upstream side of a serving process: one state per service of the table, and what the other parts may ask of it.
+ * Everything is synchronous; a request that finds an idle connection costs no more than the lease on it.
+ */
+import type { CompiledKey, CompiledService } from '../../shared/routing/decision.ts';
+import { Acquisition } from './acquisition.ts';
+import type { AcquireOptions, Acquirer, Backend, PickRequest, Ticket, Upstreams } from './contract.ts';
+import type { FailureReport, UpstreamContext } from './endpoint.ts';
+import { Names } from './names.ts';
+import { type ClientCertificates, ServiceState } from './service-state.ts';
+
+export interface UpstreamOptions
+  extends Pick<UpstreamContext, 'connector' | 'timers' | 'clock' | 'log'>,
+    Partial<Pick<UpstreamContext, 'random' | 'mayConnect' | 'onFailures' | 'onRecovered'>> {
+  /** Client certificates of `https` services (`tls.certificate`); none by default. */
+  readonly clientCertificate?: ClientCertificates;
+}
+
+/** A backend and its counts, for the status page and metrics. */
+export interface BackendStatus {
+  readonly service: string;
+  readonly key: number;
+  readonly address: string;
+  readonly state: Backend['state'];
+  readonly weight: number;
+  readonly tier: number;
+  readonly alive: boolean;
+  readonly active: number;
+  readonly tunnels: number;
+  readonly idle: number;
+}
+
+/** The ticket of a request that was answered inside `acquire`. */
+const ANSWERED: Ticket = { cancel() {} };
+const NO_BACKENDS: readonly Backend[] = [];
+
+class ServiceUpstreams implements Upstreams {
+  readonly #services = new Map<string, ServiceState>();
+  readonly #context: UpstreamContext;
+  readonly #clientCertificate: ClientCertificates;
+
+  constructor(options: UpstreamOptions) {
+    const { connector, timers, clock, log } = options;
+    this.#context = {
+      connector,
+      timers,
+      clock,
+      log,
+      names: new Names(),
+      random: options.random ?? Math.random,
+      mayConnect: options.mayConnect ?? (() => true),
+      onFailures: options.onFailures ?? (() => {}),
+      onRecovered: options.onRecovered ?? (() => {}),
+    };
+    this.#clientCertificate = options.clientCertificate ?? (() => null);
+  }
+
+  // Requests.
+
+  acquire(
+    service: CompiledService,
+    key: CompiledKey,
+    request: PickRequest,
+    options: AcquireOptions,
+    acquirer: Acquirer,
+  ): Ticket {
+    const state = this.#services.get(service.name);
+    const keyState = state?.keys.get(key.key);
+    if (state === undefined || keyState === undefined) {
+      acquirer.onUnavailable({ cause: 'no_backend', retryAfter: 1 });
+      return ANSWERED;
+    }
+    if (state.trialsWaiting) state.startTrials();
+    const choice = keyState.choose(options.websocket, request, NO_BACKENDS, options.tried);
+    if (typeof choice === 'object' && !options.websocket && !options.fresh) {
+      const connection = choice.endpoint.takeIdle();
+      if (connection !== null) {
+        acquirer.onConnection(connection.lend(choice, 0, 0));
+        return ANSWERED;
+      }
+    }
+    const acquisition = new Acquisition(state, keyState, request, options, acquirer);
+    acquisition.advance(choice);
+    return acquisition;
+  }
+
+  takeRetry(service: CompiledService): boolean {
+    const state = this.#services.get(service.name);
+    return state?.retries.take(state.active) ?? false;
+  }
+
+  retryDone(service: CompiledService): void {
+    this.#services.get(service.name)?.retries.done();
+  }
+
+  // The table.
+
+  /** The service as the table has it now; null when it is gone. Exchanges under way go on undisturbed. */
+  setService(name: string, service: CompiledService | null): void {
+    let state = this.#services.get(name);
+    if (service === null) {
+      this.#services.delete(name);
+      state?.close();
+      return;
+    }
+    if (state === undefined) {
+      state = new ServiceState(service, this.#context);
+      this.#services.set(name, state);
+    }
+    state.update(service, this.#clientCertificate);
+  }
+
+  /** Names of all services it has, for a load that replaces everything. */
+  serviceNames(): string[] {
+    return [...this.#services.keys()];
+  }
+
+  /** A certificate changed that services may show to their backends. */
+  certificateChanged(name: string): void {
+    for (const state of this.#services.values()) {
+      if (state.config.tls.certificate === name) state.refreshIdentities(this.#clientCertificate);
+    }
+  }
+
+  // Health and names, from sync.
+
+  setVerdict(service: string, address: string, alive: boolean): void {
+    this.#services.get(service)?.endpoints.get(address)?.setVerdict(alive);
+  }
+
+  /** Connects that failed in other processes of the node. */
+  applyRemoteFailures(failures: readonly FailureReport[]): void {
+    for (const { service, address, count } of failures) {
+      if (count > 0) this.#services.get(service)?.endpoints.get(address)?.remoteFailed(count);
+    }
+  }
+
+  /** A backend that another process of the node reached again. */
+  applyRemoteRecovered(service: string, address: string): void {
+    this.#services.get(service)?.endpoints.get(address)?.remoteRecovered();
+  }
+
+  /** Addresses that the name of a backend stands for now. */
+  setResolved(name: string, addresses: readonly string[]): void {
+    this.#context.names.set(name, addresses);
+  }
+
+  // The process.
+
+  /** Every backend of every key, as it stands now. */
+  status(): BackendStatus[] {
+    const all: BackendStatus[] = [];
+    for (const state of this.#services.values()) {
+      for (const keyState of state.keys.values()) {
+        for (const backend of keyState.backends) {
+          const { service, address, weight, tier, alive, active, tunnels } = backend;
+          const { idle } = backend.endpoint;
+          const of = { service, key: keyState.key, address, state: backend.state };
+          all.push({ ...of, weight, tier, alive, active, tunnels, idle });
+        }
+      }
+    }
+    return all;
+  }
+
+  /** Requests that wait for a connection, over all services. */
+  get waiting(): number {
+    let waiting = 0;
+    for (const state of this.#services.values()) waiting += state.waiting;
+    return waiting;
+  }
+
+  /** Closes every idle connection and answers everything that waits; lent connections stay with their exchanges. */
+  close(): void {
+    for (const state of this.#services.values()) state.close();
+    this.#services.clear();
+  }
+}
+
+export type ManagedUpstreams = ServiceUpstreams;
+
+export function createUpstreams(options: UpstreamOptions): ManagedUpstreams {
+  return new ServiceUpstreams(options);
+}
