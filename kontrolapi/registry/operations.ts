@@ -5,7 +5,7 @@ import type { Clock } from '../../shared/clock.ts';
 import { KontrolError } from '../../shared/errors.ts';
 import { duration, objectName, parseEndpoint } from '../../shared/model/fields.ts';
 import { START_MODES } from '../../shared/model/live.ts';
-import { type Caller, CHANGERS, READERS, WORKERS } from '../auth/caller.ts';
+import { ANY_ROLE, type Caller, CHANGERS, READERS, WORKERS } from '../auth/caller.ts';
 import { type Call, type Operation, operation, operationWithBody } from '../http/operation.ts';
 import { waitDrained } from './drained.ts';
 import { HEARTBEAT_MS, LEASE_MS, type Registry, requireService, type WorkerRecord } from './registry.ts';
@@ -101,7 +101,7 @@ function memberOperations(context: RegistryContext): Operation[] {
       method: 'GET',
       path: '/v1/workers/{id}',
       summary: 'One worker',
-      access: [...WORKERS, 'viewer'],
+      access: ANY_ROLE,
       async handle(call) {
         const worker = await registry.show(call.params['id'] ?? '');
         if (worker === null) throw unknownWorker();
@@ -136,7 +136,6 @@ function memberOperations(context: RegistryContext): Operation[] {
 }
 
 function orderOperations(context: RegistryContext): Operation[] {
-  const { registry } = context;
   return [
     operation({
       method: 'POST',
