@@ -2,7 +2,7 @@
  * Where the lines of a log go. Promises: writing never blocks, never throws and never ends the process; lines of several
  * processes in one file or pipe are never torn; a destination that is stuck, full or gone costs lines, which are counted.
  */
-import { closeSync, constants, fstatSync, openSync, type Stats, write, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, type Stats, writeSync, writev } from 'node:fs';
 import { Socket } from 'node:net';
 import { isatty } from 'node:tty';
 
@@ -63,7 +63,8 @@ export class LineSink {
   #end = 0;
   #lines = 0;
   #dropped = 0;
-  #writing = false;
+  /** How many batches at the head of the queue another thread is writing. */
+  #writing = 0;
   #reopening = false;
   #trouble = false;
   /** Nobody reads the pipe any more: nothing is tried until it is opened again. */
@@ -147,7 +148,7 @@ export class LineSink {
   /** Opens the file by its name again (after it was renamed). Does nothing for a descriptor. */
   reopen(): void {
     if (this.#path === null || this.#closed) return;
-    if (this.#writing) {
+    if (this.#writing > 0) {
       this.#reopening = true;
       return;
     }
@@ -188,14 +189,14 @@ export class LineSink {
     if (!openSinks.delete(this)) return;
     if (this.#retry !== null) clearTimeout(this.#retry);
     this.#dropAll();
-    if (!this.#writing) release(this.#target);
+    if (this.#writing === 0) release(this.#target);
   }
 
   /** Writes what waits before the process ends. A pipe that is full loses it; nothing waits. */
   flushAtExit(): void {
     this.#cut();
-    // The first batch of a file is under way in another thread and will be written by it.
-    for (const batch of this.#queue.slice(this.#writing ? 1 : 0)) {
+    // What is under way in another thread will be written by it.
+    for (const batch of this.#queue.slice(this.#writing)) {
       try {
         writeSync(this.#target.fd, batch.page.bytes, batch.start, batch.end - batch.start);
       } catch {
@@ -228,13 +229,13 @@ export class LineSink {
   }
 
   #pump(): void {
-    while (!this.#writing && this.#retry === null) {
+    while (this.#writing === 0 && this.#retry === null) {
       const batch = this.#queue[0];
       if (batch === undefined) break;
       if (!this.#target.direct) {
-        this.#writing = true;
-        const { page, start, end } = batch;
-        write(this.#target.fd, page.bytes, start, end - start, null, this.#written);
+        this.#writing = this.#queue.length;
+        const pieces = this.#queue.map(({ page, start, end }) => page.bytes.subarray(start, end));
+        writev(this.#target.fd, pieces, this.#written);
         return;
       }
       try {
@@ -247,11 +248,14 @@ export class LineSink {
   }
 
   readonly #written = (error: Error | null, count: number): void => {
-    this.#writing = false;
-    const batch = this.#queue[0];
-    if (batch !== undefined) {
-      if (error === null) this.#advance(batch, count);
-      else this.#refused(error);
+    this.#writing = 0;
+    if (error !== null) this.#refused(error);
+    for (let left = count; error === null && left > 0; ) {
+      const batch = this.#queue[0];
+      if (batch === undefined) break;
+      const part = Math.min(left, batch.end - batch.start);
+      left -= part;
+      this.#advance(batch, part);
     }
     if (!openSinks.has(this)) release(this.#target);
     else if (this.#reopening) this.reopen();
@@ -309,8 +313,8 @@ export class LineSink {
 
   #dropAll(): void {
     this.#cut();
+    if (this.#writing > 0) return;
     for (let batch = this.#queue[0]; batch !== undefined; batch = this.#queue[0]) {
-      if (this.#writing) break;
       this.#dropped += batch.lines;
       this.#finish(batch);
     }

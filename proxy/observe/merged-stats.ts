@@ -1,0 +1,175 @@
+/**
+ * The counts of a node: the snapshots of its serving processes added up. Totals never go backwards, also when a process
+ * dies, is replaced, or two with one number live side by side for a while. Snapshots that are not understood are ignored.
+ */
+import { CAUSES, type CauseCode } from '../../shared/causes.ts';
+import { COUNTS, MAX_SERVICES, NO_SERVICE, OTHER_SERVICES, type StatsSnapshot } from './counters.ts';
+import { BUCKETS } from './histogram.ts';
+
+/** Ended processes whose totals are remembered, in case a late snapshot of theirs comes. */
+const MAX_ENDED = 8;
+
+export interface MergedService {
+  readonly counts: Float64Array;
+  readonly times: Float64Array;
+}
+
+/** What one process last reported; the difference to its next report is what is added. */
+interface Baseline {
+  from: number;
+  ended: boolean;
+  connectionsActive: number;
+  readonly totals: Map<string, number>;
+  readonly services: Map<string, { readonly born: number; readonly merged: MergedService }>;
+}
+
+export class MergedStats {
+  readonly #knowsService: (name: string) => boolean;
+  readonly #processes = new Map<string, Baseline>();
+  readonly #totals = new Map<string, number>();
+  readonly #services = new Map<string, MergedService>();
+
+  /** `knowsService`: whether the configuration has it; counts of others are dropped when they are next read. */
+  constructor(knowsService: (name: string) => boolean = () => true) {
+    this.#knowsService = knowsService;
+  }
+
+  /** Takes the `stats` of serving process number `from`. */
+  report(from: number, stats: unknown): void {
+    if (!isSnapshot(stats)) return;
+    const baseline = this.#baseline(stats.process);
+    baseline.from = from;
+    baseline.ended = false;
+    baseline.connectionsActive = stats.connectionsActive;
+    this.#advance(baseline, 'connections', stats.connectionsTotal);
+    this.#advance(baseline, 'failures', stats.failures);
+    this.#advance(baseline, 'logLinesDropped', stats.logLinesDropped);
+    for (const [cause, count] of Object.entries(stats.causes)) {
+      if (Object.hasOwn(CAUSES, cause)) this.#advance(baseline, `cause:${cause}`, count ?? 0);
+    }
+    for (const service of stats.services) {
+      if (!this.#counted(service.name)) continue;
+      const before = baseline.services.get(service.name);
+      const reported = newMerged();
+      for (let i = 0; i < COUNTS; i++) reported.counts[i] = amount(service.counts[i]);
+      for (let i = 0; i + 1 < service.times.length; i += 2) {
+        const bucket = service.times[i] as number;
+        if (bucket >= 0 && bucket < BUCKETS) reported.times[bucket] = amount(service.times[i + 1]);
+      }
+      const total = this.#service(service.name);
+      const same = before?.born === service.born ? before.merged : undefined;
+      addDifference(total.counts, reported.counts, same?.counts);
+      addDifference(total.times, reported.times, same?.times);
+      baseline.services.set(service.name, { born: service.born, merged: reported });
+    }
+  }
+
+  /** Serving process number `from` ended: its connections are closed, its totals stay. */
+  gone(from: number): void {
+    for (const baseline of this.#processes.values()) {
+      if (baseline.from !== from) continue;
+      baseline.ended = true;
+      baseline.connectionsActive = 0;
+    }
+    const ended = [...this.#processes].filter(([, baseline]) => baseline.ended);
+    for (const [process] of ended.slice(0, Math.max(0, ended.length - MAX_ENDED))) {
+      this.#processes.delete(process);
+    }
+  }
+
+  get connectionsActive(): number {
+    let sum = 0;
+    for (const baseline of this.#processes.values()) sum += baseline.connectionsActive;
+    return sum;
+  }
+
+  get connectionsTotal(): number {
+    return this.#totals.get('connections') ?? 0;
+  }
+
+  get failures(): number {
+    return this.#totals.get('failures') ?? 0;
+  }
+
+  get logLinesDropped(): number {
+    return this.#totals.get('logLinesDropped') ?? 0;
+  }
+
+  /** How many requests ended with each cause, also those with none. */
+  causes(): readonly (readonly [CauseCode, number])[] {
+    return (Object.keys(CAUSES) as CauseCode[]).map((cause) => [
+      cause,
+      this.#totals.get(`cause:${cause}`) ?? 0,
+    ]);
+  }
+
+  /** The counts of each service that exists, and of `(none)` and `(other)`. Not to be changed. */
+  services(): ReadonlyMap<string, MergedService> {
+    for (const name of this.#services.keys()) {
+      if (this.#counted(name)) continue;
+      this.#services.delete(name);
+      for (const baseline of this.#processes.values()) baseline.services.delete(name);
+    }
+    return this.#services;
+  }
+
+  #counted(name: string): boolean {
+    return name === NO_SERVICE || name === OTHER_SERVICES || this.#knowsService(name);
+  }
+
+  #baseline(process: string): Baseline {
+    let baseline = this.#processes.get(process);
+    if (baseline === undefined) {
+      baseline = { from: 0, ended: false, connectionsActive: 0, totals: new Map(), services: new Map() };
+      this.#processes.set(process, baseline);
+    }
+    return baseline;
+  }
+
+  #service(name: string): MergedService {
+    const known = this.#services.has(name) || this.#services.size < MAX_SERVICES || name === OTHER_SERVICES;
+    const key = known ? name : OTHER_SERVICES;
+    let service = this.#services.get(key);
+    if (service === undefined) {
+      service = newMerged();
+      this.#services.set(key, service);
+    }
+    return service;
+  }
+
+  #advance(baseline: Baseline, name: string, value: number): void {
+    const total = amount(value);
+    const difference = total - (baseline.totals.get(name) ?? 0);
+    if (difference <= 0) return;
+    baseline.totals.set(name, total);
+    this.#totals.set(name, (this.#totals.get(name) ?? 0) + difference);
+  }
+}
+
+function newMerged(): MergedService {
+  return { counts: new Float64Array(COUNTS), times: new Float64Array(BUCKETS) };
+}
+
+function amount(value: number | undefined): number {
+  return typeof value === 'number' && value >= 0 && value < Number.MAX_SAFE_INTEGER ? value : 0;
+}
+
+function addDifference(total: Float64Array, now: Float64Array, before: Float64Array | undefined): void {
+  for (let i = 0; i < total.length; i++) {
+    // All three have the same length.
+    const difference = (now[i] as number) - (before === undefined ? 0 : (before[i] as number));
+    if (difference > 0) total[i] = (total[i] as number) + difference;
+  }
+}
+
+function isSnapshot(stats: unknown): stats is StatsSnapshot {
+  const snapshot = stats as StatsSnapshot | null;
+  return (
+    typeof snapshot === 'object' &&
+    snapshot !== null &&
+    snapshot.version === 1 &&
+    typeof snapshot.process === 'string' &&
+    typeof snapshot.causes === 'object' &&
+    Array.isArray(snapshot.services)
+  );
+}

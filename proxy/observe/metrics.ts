@@ -1,0 +1,136 @@
+/**
+ * The text that Prometheus scrapes, made only when it asks. Counters never go backwards, units are seconds and bytes, and
+ * the only label that grows is the service, bounded and removed with it. The four names of Go reverse proxy stand first.
+ */
+import { type Metric, Registry } from 'prom-client';
+import { COUNT, STATUS_CLASSES } from './counters.ts';
+import { BOUNDS_MS } from './histogram.ts';
+import type { MergedService, MergedStats } from './merged-stats.ts';
+
+export interface MetricSample {
+  readonly labels?: Readonly<Record<string, string | number>>;
+  readonly value: number;
+  /** Only within a histogram: the family's name with `_bucket`, `_sum` or `_count`. */
+  readonly metricName?: string;
+}
+
+/** One family as it is written: HELP, TYPE and its samples. */
+export interface MetricFamily {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly samples: readonly MetricSample[];
+}
+
+export const METRICS_CONTENT_TYPE = Registry.PROMETHEUS_CONTENT_TYPE;
+
+/** Bounds of the buckets that are shown, in milliseconds; each is also a bound of the histogram. */
+const SHOWN_BOUNDS_MS = [
+  1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000,
+] as const;
+
+/** The families of a node's traffic. */
+export function trafficFamilies(stats: MergedStats): MetricFamily[] {
+  const services = [...stats.services()].filter(([, service]) => isUsed(service));
+  const sum = (place: number) => services.reduce((all, [, { counts }]) => all + (counts[place] ?? 0), 0);
+  const requests = STATUS_CLASSES.reduce((all, _class, i) => all + sum(COUNT.status + i), 0);
+  const timed = sum(COUNT.timed);
+  const perService = (place: number): MetricSample[] =>
+    services.map(([service, { counts }]) => ({ labels: { service }, value: counts[place] ?? 0 }));
+  return [
+    gauge('tcp_connections_active_count', 'Connections of visitors that are open', stats.connectionsActive),
+    counter('tcp_connections_total_count', 'Connections of visitors accepted so far', stats.connectionsTotal),
+    gauge(
+      'http_request_time_avg_milliseconds',
+      'Mean duration of all HTTP requests so far, without WebSockets',
+      timed === 0 ? 0 : sum(COUNT.timeMs) / timed,
+    ),
+    counter('http_request_total_count', 'HTTP requests so far, with WebSocket handshakes', requests),
+    gauge('kontrol_connections_active', 'Connections of visitors that are open', stats.connectionsActive),
+    counter('kontrol_connections_total', 'Connections of visitors accepted', stats.connectionsTotal),
+    {
+      name: 'kontrol_http_requests_total',
+      help: 'HTTP requests that ended, by service and class of the status that the visitor got',
+      type: 'counter',
+      samples: services.flatMap(([service, { counts }]) =>
+        STATUS_CLASSES.map((status, i) => ({
+          labels: { service, status },
+          value: counts[COUNT.status + i] ?? 0,
+        })).filter((sample) => sample.value > 0),
+      ),
+    },
+    {
+      name: 'kontrol_http_request_duration_seconds',
+      help: 'From the complete request head to the end of the answer, without WebSockets',
+      type: 'histogram',
+      samples: services.flatMap(([service, merged]) => histogramSamples(service, merged)),
+    },
+    {
+      name: 'kontrol_request_causes_total',
+      help: 'Requests that the proxy answered or cut itself, by cause; the codes are those of the access log',
+      type: 'counter',
+      samples: stats.causes().map(([cause, value]) => ({ labels: { cause }, value })),
+    },
+    family('kontrol_received_bytes_total', 'Bytes of bodies and tunnels from visitors', COUNT.bytesIn),
+    family('kontrol_sent_bytes_total', 'Bytes of bodies and tunnels to visitors', COUNT.bytesOut),
+    family('kontrol_retries_total', 'Requests sent to a backend once more', COUNT.retries),
+    family('kontrol_websockets_total', 'WebSockets that were opened and have ended', COUNT.websockets),
+    family('kontrol_tcp_tunnels_total', 'Connections through TCP listeners that have ended', COUNT.tcp),
+    counter(
+      'kontrol_log_lines_dropped_total',
+      'Lines of the access log lost because its destination was stuck, full or gone',
+      stats.logLinesDropped,
+    ),
+    counter('kontrol_record_failures_total', 'Requests that could not be counted or logged', stats.failures),
+  ];
+
+  function family(name: string, help: string, place: number): MetricFamily {
+    return { name, help, type: 'counter', samples: perService(place) };
+  }
+}
+
+/** The text of families; content type METRICS_CONTENT_TYPE. A name may stand there only once. */
+export async function renderMetrics(families: readonly MetricFamily[]): Promise<string> {
+  const registry = new Registry();
+  for (const { name, help, type, samples } of families) {
+    const rendered = { name, help, type, aggregator: 'sum', values: samples };
+    // A registry only ever asks a metric for its name and `get()`; the declared type lists the counting methods, too.
+    registry.registerMetric({ name, get: async () => rendered } as unknown as Metric);
+  }
+  return registry.metrics();
+}
+
+function counter(name: string, help: string, value: number): MetricFamily {
+  return { name, help, type: 'counter', samples: [{ value }] };
+}
+
+function gauge(name: string, help: string, value: number): MetricFamily {
+  return { name, help, type: 'gauge', samples: [{ value }] };
+}
+
+function isUsed({ counts }: MergedService): boolean {
+  return counts.some((count) => count > 0);
+}
+
+function histogramSamples(service: string, { counts, times }: MergedService): MetricSample[] {
+  const name = 'kontrol_http_request_duration_seconds';
+  const samples: MetricSample[] = [];
+  let below = 0;
+  let bucket = 0;
+  for (const bound of SHOWN_BOUNDS_MS) {
+    // The buckets are sums of our finer ones, so each shown bound is met exactly.
+    for (; bucket < BOUNDS_MS.length && (BOUNDS_MS[bucket] as number) <= bound; bucket++) {
+      below += times[bucket] ?? 0;
+    }
+    samples.push({ metricName: `${name}_bucket`, labels: { service, le: bound / 1_000 }, value: below });
+  }
+  const total = counts[COUNT.timed] ?? 0;
+  samples.push({ metricName: `${name}_bucket`, labels: { service, le: '+Inf' }, value: total });
+  samples.push({
+    metricName: `${name}_sum`,
+    labels: { service },
+    value: (counts[COUNT.timeMs] ?? 0) / 1_000,
+  });
+  samples.push({ metricName: `${name}_count`, labels: { service }, value: total });
+  return samples;
+}

@@ -1,0 +1,92 @@
+/** What a serving process sees of its traffic, in one place: access log, counters and the last requests. */
+import type { Log } from '../../shared/log.ts';
+import { LineSink, standardSink } from '../../shared/log-destination.ts';
+import { accessLogTarget } from '../../shared/settings-values.ts';
+import { type AccessLog, createAccessLog } from './access-log.ts';
+import { Counters, type StatsSnapshot } from './counters.ts';
+import { RecentRequests } from './recent.ts';
+import type { Observer, RequestRecord } from './record.ts';
+
+export interface ObserverOptions {
+  /** The setting of that name. A file that cannot be opened throws: the process cannot start like that. */
+  readonly accessLog: string;
+  readonly log: Log;
+  /** Whether the table has a service of this name; bounds the names that are counted. */
+  readonly knowsService?: (name: string) => boolean;
+  /** How many requests are kept for Explain. Default 1024. */
+  readonly recent?: number;
+}
+
+export interface ProcessObserver extends Observer {
+  readonly recent: RecentRequests;
+  /** The message `stats` for sync; `full` when sync is new. */
+  snapshot(full?: boolean): StatsSnapshot;
+  /** Opens the file of the access log again, after it was renamed. */
+  reopen(): void;
+  /** Writes what waits. */
+  close(): Promise<void>;
+}
+
+export function createObserver(options: ObserverOptions): ProcessObserver {
+  return new JoinedObserver(options);
+}
+
+class JoinedObserver implements ProcessObserver {
+  readonly recent: RecentRequests;
+  readonly #counters: Counters;
+  readonly #sink: LineSink | null;
+  readonly #accessLog: AccessLog | null;
+  readonly #log: Log;
+
+  constructor(options: ObserverOptions) {
+    const target = accessLogTarget(options.accessLog);
+    this.#log = options.log;
+    this.recent = new RecentRequests(options.recent);
+    this.#counters = new Counters(options.knowsService);
+    this.#sink = target.format === 'off' ? null : this.#open(target.file);
+    this.#accessLog =
+      target.format === 'off' || this.#sink === null ? null : createAccessLog(target.format, this.#sink);
+  }
+
+  record(record: RequestRecord): void {
+    try {
+      this.#counters.count(record);
+      if (this.#accessLog !== null) this.#accessLog.write(record);
+      this.recent.add(record);
+    } catch (error) {
+      this.#counters.failures++;
+      this.#log.error('record_failed', 'a request could not be recorded', { error });
+    }
+  }
+
+  connectionOpened(): void {
+    this.#counters.connectionsActive++;
+    this.#counters.connectionsTotal++;
+  }
+
+  connectionClosed(): void {
+    this.#counters.connectionsActive--;
+  }
+
+  snapshot(full = false): StatsSnapshot {
+    return this.#counters.snapshot(full, this.#sink?.dropped ?? 0);
+  }
+
+  reopen(): void {
+    this.#sink?.reopen();
+  }
+
+  async close(): Promise<void> {
+    await this.#sink?.drain();
+  }
+
+  #open(file: string | null): LineSink {
+    if (file === null) return standardSink(1);
+    return LineSink.toFile(file, {
+      onTrouble: (reason) => {
+        if (reason === null) this.#log.info('access_log_written', `${file} is written again`);
+        else this.#log.error('access_log_failed', `the access log loses lines: ${reason}`, { file });
+      },
+    });
+  }
+}
