@@ -81,11 +81,15 @@ export interface Store {
   /** Random identity, written once when the store is first opened; another one means another store. */
   identity(): Promise<string>;
   head(): Promise<Head>;
-  /** Revisions with a number greater than `seq`, at most `limit` (default 1 000). */
+  /**
+   * Revisions with a number greater than `seq`, at most `limit` (default 1 000), and fewer when they are large: there
+   * are no more only when the list is empty.
+   */
   since(seq: number, limit?: number): Promise<Since>;
   /**
    * Writes `revision` under its number, durably. `appended`, also when an ambiguous failure was read back as
-   * written; `taken` when another revision has the number. A revision larger than a document is stored in parts,
+   * written; `taken` when another revision has the number, or the log does not hold its predecessor (any more): read
+   * what is there and try the next number. A revision larger than a document is stored in parts,
    * written before it, and is there wholly or not at all.
    */
   append(revision: Revision): Promise<'appended' | 'taken'>;
