@@ -28,6 +28,8 @@ export class MergedStats {
   readonly #processes = new Map<string, Baseline>();
   readonly #totals = new Map<string, number>();
   readonly #services = new Map<string, MergedService>();
+  /** By place, of services that were removed: the totals of the node must not go backwards with them. */
+  readonly #removed = new Float64Array(COUNTS);
 
   /** `knowsService`: whether the configuration has it; counts of others are dropped when they are next read. */
   constructor(knowsService: (name: string) => boolean = () => true) {
@@ -105,12 +107,20 @@ export class MergedStats {
 
   /** The counts of each service that exists, and of `(none)` and `(other)`. Not to be changed. */
   services(): ReadonlyMap<string, MergedService> {
-    for (const name of this.#services.keys()) {
+    for (const [name, { counts }] of this.#services) {
       if (this.#counted(name)) continue;
+      addDifference(this.#removed, counts, undefined);
       this.#services.delete(name);
       for (const baseline of this.#processes.values()) baseline.services.delete(name);
     }
     return this.#services;
+  }
+
+  /** By place (COUNT), over all services that exist or ever did. */
+  totals(): Float64Array {
+    const totals = this.#removed.slice();
+    for (const { counts } of this.#services.values()) addDifference(totals, counts, undefined);
+    return totals;
   }
 
   #counted(name: string): boolean {

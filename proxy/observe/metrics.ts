@@ -32,9 +32,10 @@ const SHOWN_BOUNDS_MS = [
 /** The families of a node's traffic. */
 export function trafficFamilies(stats: MergedStats): MetricFamily[] {
   const services = [...stats.services()].filter(([, service]) => isUsed(service));
-  const sum = (place: number) => services.reduce((all, [, { counts }]) => all + (counts[place] ?? 0), 0);
-  const requests = STATUS_CLASSES.reduce((all, _class, i) => all + sum(COUNT.status + i), 0);
-  const timed = sum(COUNT.timed);
+  const totals = stats.totals();
+  const total = (place: number) => totals[place] ?? 0;
+  const requests = STATUS_CLASSES.reduce((sum, _class, i) => sum + total(COUNT.status + i), 0);
+  const timed = total(COUNT.timed);
   const perService = (place: number): MetricSample[] =>
     services.map(([service, { counts }]) => ({ labels: { service }, value: counts[place] ?? 0 }));
   return [
@@ -43,7 +44,7 @@ export function trafficFamilies(stats: MergedStats): MetricFamily[] {
     gauge(
       'http_request_time_avg_milliseconds',
       'Mean duration of all HTTP requests so far, without WebSockets',
-      timed === 0 ? 0 : sum(COUNT.timeMs) / timed,
+      timed === 0 ? 0 : total(COUNT.timeMs) / timed,
     ),
     counter('http_request_total_count', 'HTTP requests so far, with WebSocket handshakes', requests),
     gauge('kontrol_connections_active', 'Connections of visitors that are open', stats.connectionsActive),
