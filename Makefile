@@ -1,5 +1,5 @@
 # The four entrances. Each installs what it needs by itself on a fresh machine.
-.PHONY: up test check bench build clean
+.PHONY: up test check bench faults build clean
 
 node_modules/.installed: package-lock.json
 	npm ci --no-fund --no-audit
@@ -19,6 +19,9 @@ test: check
 
 bench: build
 	@node dist/bench/main.js
+
+faults: build
+	@node dist/test/fault/main.js
 
 clean:
 	rm -rf dist build node_modules

@@ -1,0 +1,337 @@
+/**
+ * A whole Kontrol of real processes for system and fault tests: kontrolapi, nodes and backends, each started by the
+ * command people use, each killable by its pid. Ports are free ones; folders are temporary and removed at the end.
+ */
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { freePort } from './services/process.ts';
+
+const MAIN = fileURLToPath(new URL('../cli/main.js', import.meta.url));
+const START_MS = 30_000;
+/** In the environment of every process of a cluster, so that none outlives it. Not one of our settings. */
+const FOLDER_MARK = 'TEST_CLUSTER_FOLDER';
+
+export interface ClusterOptions {
+  readonly mongoUrl?: string;
+  readonly redisUrl?: string;
+  /** Further arguments of every `kontrol proxy`. */
+  readonly proxyArguments?: readonly string[];
+  readonly processes?: number;
+}
+
+export interface ApiReply {
+  readonly status: number;
+  // biome-ignore lint/suspicious/noExplicitAny: tests read answers of the API by field
+  readonly body: any;
+  readonly headers: Headers;
+}
+
+/** Starts one of our commands; its output is kept for the message of a failure. */
+export class Command {
+  readonly process: ChildProcess;
+  output = '';
+
+  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+    this.process = spawn(process.execPath, [MAIN, ...args], {
+      env: { ...process.env, KONTROL_LOG_LEVEL: 'info', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const keep = (chunk: Buffer) => {
+      this.output = (this.output + chunk.toString()).slice(-100_000);
+    };
+    this.process.stdout?.on('data', keep);
+    this.process.stderr?.on('data', keep);
+  }
+
+  get pid(): number {
+    return this.process.pid as number;
+  }
+
+  get running(): boolean {
+    return this.process.exitCode === null && this.process.signalCode === null;
+  }
+
+  /** Sends a signal and waits for the end; KILL after `ms`. */
+  async end(signal: NodeJS.Signals = 'SIGTERM', ms = 15_000): Promise<void> {
+    if (!this.running) return;
+    const gone = once(this.process, 'exit');
+    this.process.kill(signal);
+    const killer = setTimeout(() => this.process.kill('SIGKILL'), ms);
+    await gone;
+    clearTimeout(killer);
+  }
+}
+
+export interface NodeOfCluster {
+  readonly name: string;
+  readonly http: number;
+  readonly https: number;
+  readonly internal: number;
+  command: Command;
+}
+
+export class Cluster {
+  readonly folder = mkdtempSync(join(tmpdir(), 'kontrol-test-'));
+  readonly data = join(this.folder, 'data');
+  readonly certs = join(this.folder, 'certs');
+  readonly options: ClusterOptions;
+  readonly nodes: NodeOfCluster[] = [];
+  apiPort = 0;
+  api: Command | null = null;
+  readonly #others: Command[] = [];
+
+  constructor(options: ClusterOptions = {}) {
+    this.options = options;
+  }
+
+  /** kontrolapi and `count` nodes, all ready. */
+  static async start(count: number, options: ClusterOptions = {}): Promise<Cluster> {
+    const cluster = new Cluster(options);
+    try {
+      await cluster.startApi();
+      for (let index = 0; index < count; index++) await cluster.addNode(`n${index + 1}`);
+      return cluster;
+    } catch (error) {
+      await cluster.close();
+      throw error;
+    }
+  }
+
+  async startApi(): Promise<void> {
+    if (this.apiPort === 0) this.apiPort = await freePort();
+    this.api = new Command(['api', '--api', `127.0.0.1:${this.apiPort}`, ...this.#common()], this.#env());
+    await accepting(this.apiPort, this.api);
+  }
+
+  async addNode(name: string): Promise<NodeOfCluster> {
+    const node = { name, http: await freePort(), https: await freePort(), internal: await freePort() };
+    const started: NodeOfCluster = { ...node, command: this.#spawnNode(node) };
+    this.nodes.push(started);
+    await accepting(node.http, started.command);
+    await this.until(
+      `node ${name} is ready`,
+      async () => (await fetch(`http://127.0.0.1:${node.internal}/readyz`)).ok || !this.options.mongoUrl,
+    );
+    return started;
+  }
+
+  /** Starts a node again that has ended. */
+  async restartNode(node: NodeOfCluster): Promise<void> {
+    node.command = this.#spawnNode(node);
+    await accepting(node.http, node.command);
+  }
+
+  /** Any other command of ours with the environment of this cluster; ended with it. */
+  run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Command {
+    const command = new Command(args, {
+      ...this.#env(),
+      KONTROL_URL: this.apiUrl,
+      KONTROL_TOKEN: this.token,
+      ...env,
+    });
+    this.#others.push(command);
+    return command;
+  }
+
+  get apiUrl(): string {
+    return `http://127.0.0.1:${this.apiPort}`;
+  }
+
+  get token(): string {
+    return readFileSync(join(this.data, 'admin-token'), 'utf8').trim();
+  }
+
+  /** A call of the API; any status is an answer. */
+  async call(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<ApiReply> {
+    const response = await fetch(`${this.apiUrl}${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${this.token}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    const text = await response.text();
+    return {
+      status: response.status,
+      body: text === '' ? null : JSON.parse(text),
+      headers: response.headers,
+    };
+  }
+
+  /** A call that has to succeed. */
+  async ok(method: string, path: string, body?: unknown): Promise<ApiReply> {
+    const reply = await this.call(method, path, body);
+    assert.ok(reply.status < 300, `${method} ${path}: ${reply.status} ${JSON.stringify(reply.body)}`);
+    return reply;
+  }
+
+  /** Writes objects as one revision, served by every node when it answers. */
+  async apply(...objects: readonly Record<string, unknown>[]): Promise<void> {
+    const reply = await this.ok('POST', '/v1/apply?wait=all&timeout=10s', { owner: 'test', objects });
+    assert.equal(reply.status, 200, `not every node serves it: ${JSON.stringify(reply.body)}`);
+  }
+
+  /** Pids of a node's processes by role, as it reports them. */
+  pids(node: NodeOfCluster, role: 'primary' | 'sync' | 'serving'): number[] {
+    const title = role === 'serving' ? 'kontrol serving' : `kontrol ${role}`;
+    return descendants(node.command.pid).filter((pid) => titleOf(pid).startsWith(title));
+  }
+
+  /** Waits until `condition` holds; fails with what it last threw or `what`. */
+  async until(what: string, condition: () => Promise<boolean> | boolean, ms = START_MS): Promise<void> {
+    const deadline = Date.now() + ms;
+    let last: unknown = null;
+    for (;;) {
+      try {
+        if (await condition()) return;
+        last = null;
+      } catch (error) {
+        last = error;
+      }
+      if (Date.now() > deadline)
+        assert.fail(
+          `not within ${ms} ms: ${what}${last === null ? '' : ` (${String(last)})`}\n${this.logs()}`,
+        );
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** The last lines of every process, for the message of a failure. */
+  logs(): string {
+    const parts: [string, Command | null][] = [
+      ['api', this.api],
+      ...this.nodes.map((node): [string, Command] => [node.name, node.command]),
+    ];
+    return parts
+      .map(([name, command]) => `--- ${name}\n${(command?.output ?? '').split('\n').slice(-25).join('\n')}`)
+      .join('\n');
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#others.map((command) => command.end('SIGTERM', 3_000)));
+    for (const node of this.nodes) {
+      const left = node.command.running ? descendants(node.command.pid) : [];
+      await node.command.end('SIGTERM', 8_000);
+      for (const pid of left) killPid(pid);
+    }
+    await this.api?.end('SIGTERM', 5_000);
+    for (const pid of ofFolder(this.folder)) killPid(pid);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #spawnNode(node: { name: string; http: number; https: number; internal: number }): Command {
+    return new Command(
+      [
+        'proxy',
+        '--node',
+        node.name,
+        '--http',
+        `127.0.0.1:${node.http}`,
+        '--https',
+        `127.0.0.1:${node.https}`,
+        '--internal',
+        `127.0.0.1:${node.internal}`,
+        '--processes',
+        String(this.options.processes ?? 2),
+        '--certs',
+        this.certs,
+        '--drain',
+        '5s',
+        '--access-log',
+        join(this.folder, `${node.name}-access.log`),
+        ...this.#common(),
+        ...(this.options.proxyArguments ?? []),
+      ],
+      this.#env(),
+    );
+  }
+
+  #common(): string[] {
+    return ['--data', this.data];
+  }
+
+  #env(): NodeJS.ProcessEnv {
+    return { MONGO_URL: this.options.mongoUrl, REDIS_URL: this.options.redisUrl, [FOLDER_MARK]: this.folder };
+  }
+}
+
+/** Resolves when `port` accepts; fails with the command's output when it ends before. */
+async function accepting(port: number, command: Command): Promise<void> {
+  const deadline = Date.now() + START_MS;
+  while (!(await accepts(port))) {
+    if (!command.running) assert.fail(`the process has ended\n${command.output}`);
+    if (Date.now() > deadline) assert.fail(`port ${port} does not accept\n${command.output}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+function descendants(root: number): number[] {
+  const pids = [root];
+  for (let index = 0; index < pids.length; index++) {
+    try {
+      const children = readFileSync(`/proc/${pids[index]}/task/${pids[index]}/children`, 'utf8').trim();
+      if (children !== '') pids.push(...children.split(' ').map(Number));
+    } catch {
+      // Ended meanwhile.
+    }
+  }
+  return pids;
+}
+
+function titleOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+  } catch {
+    return '';
+  }
+}
+
+/** Orphaned serving processes of this test: they hold its folder open or were started with it in their environment. */
+function ofFolder(folder: string): number[] {
+  try {
+    return execFileSync(
+      'sh',
+      ['-c', `grep -lzs -- "${FOLDER_MARK}=${folder}" /proc/[0-9]*/environ || true`],
+      { encoding: 'utf8' },
+    )
+      .split('\n')
+      .flatMap((line) =>
+        /^\/proc\/(\d+)\/environ$/.exec(line)?.[1] ? [Number(/^\/proc\/(\d+)\//.exec(line)?.[1])] : [],
+      )
+      .filter((pid) => pid !== process.pid);
+  } catch {
+    return [];
+  }
+}
+
+function killPid(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // Gone already.
+  }
+}

@@ -1,0 +1,297 @@
+/**
+ * What may break while visitors are served, and what they may notice of it: nothing, or exactly what is written at
+ * the case. Each case runs under the standard load and accounts for every request.
+ */
+import assert from 'node:assert/strict';
+import { Redis } from 'ioredis';
+import { Cluster } from '../cluster.ts';
+import type { MongoService, RedisService } from '../services/index.ts';
+import { doubled, TestBackend } from './backends.ts';
+import { Load, type Outcome, type Summary, summarise } from './load.ts';
+
+export interface Services {
+  readonly mongo: MongoService;
+  readonly redis: RedisService;
+}
+
+export interface Stage {
+  readonly cluster: Cluster;
+  readonly services: Services;
+  readonly backends: readonly TestBackend[];
+  /** Length of the load. */
+  readonly seconds: number;
+  /** Resolves after this share of the load's time. */
+  at(share: number): Promise<void>;
+}
+
+export interface FaultCase {
+  readonly name: string;
+  readonly nodes?: number;
+  readonly processes?: number;
+  /** Only the embedded store and the local bus. */
+  readonly embedded?: boolean;
+  /** Breaks things while the load runs. */
+  disturb(stage: Stage): Promise<void>;
+  /** What visitors may have noticed. */
+  judge(outcomes: readonly Outcome[], stage: Stage): void;
+}
+
+const HOST = 'shop.example.com';
+
+const nothingFailed = (outcomes: readonly Outcome[]): void => {
+  const summary = summarise(outcomes);
+  assert.equal(summary.ok, summary.requests, JSON.stringify(summary));
+};
+
+const noneTwice = (stage: Stage): void =>
+  assert.deepEqual(doubled(stage.backends), [], 'a POST was delivered twice');
+
+const firstNode = (stage: Stage) => {
+  const [node] = stage.cluster.nodes;
+  assert.ok(node !== undefined);
+  return node;
+};
+
+async function killOne(stage: Stage, role: 'primary' | 'sync' | 'serving'): Promise<void> {
+  const [pid] = stage.cluster.pids(firstNode(stage), role);
+  assert.ok(pid !== undefined, `no ${role} process is running`);
+  process.kill(pid, 'SIGKILL');
+}
+
+/** Failed before any byte of an answer: a visitor would have seen an error that a retry could have prevented. */
+const unbegun = (outcomes: readonly Outcome[], method: 'GET' | 'POST') =>
+  outcomes.filter((one) => one.method === method && !one.begun && (one.error !== null || one.status !== 200));
+
+/** A serving process was killed: what was open in it at that moment may fail, nothing else, and nothing is refused. */
+function onlyOpenFailed(outcomes: readonly Outcome[]): void {
+  const failed = outcomes.filter((one) => one.error !== null || one.status !== 200);
+  assert.deepEqual(
+    failed.filter((one) => one.error === 'ECONNREFUSED'),
+    [],
+    'a connection was refused',
+  );
+  assert.deepEqual(
+    failed.filter((one) => one.error === null),
+    [],
+    'an answer other than 200',
+  );
+  if (failed.length === 0) return;
+  const killedAt = Math.min(...failed.map((one) => one.endedAt));
+  const late = failed.filter((one) => one.startedAt > killedAt + 50);
+  assert.deepEqual(late, [], 'a request begun after the kill failed');
+}
+
+export const CASES: readonly FaultCase[] = [
+  {
+    name: 'a backend is killed and comes back',
+    async disturb(stage) {
+      await stage.at(0.3);
+      await stage.backends[0]?.kill();
+      await stage.at(0.7);
+      await stage.backends[0]?.start();
+    },
+    judge(outcomes, stage) {
+      assert.deepEqual(unbegun(outcomes, 'GET'), []);
+      assert.deepEqual(
+        outcomes.filter((one) => one.method === 'GET' && one.status !== 200),
+        [],
+      );
+      noneTwice(stage);
+    },
+  },
+  {
+    name: 'all backends are killed: 503 with Retry-After, then recovery without a restart',
+    async disturb(stage) {
+      await stage.at(0.3);
+      await Promise.all(stage.backends.map((backend) => backend.kill()));
+      const dead = performance.now();
+      await stage.at(0.6);
+      const back = performance.now();
+      await Promise.all(stage.backends.map((backend) => backend.start()));
+      await stage.cluster.until('the first 200 after the recovery', async () => {
+        const response = await fetch(`http://127.0.0.1:${firstNode(stage).http}/`, {
+          headers: { host: HOST },
+        });
+        await response.text();
+        return response.status === 200;
+      });
+      TIMES.set(stage, { dead, back });
+    },
+    judge(outcomes, stage) {
+      const { dead, back } = TIMES.get(stage) ?? { dead: 0, back: 0 };
+      const during = outcomes.filter((one) => one.startedAt > dead && one.endedAt < back);
+      assert.ok(during.length > 0);
+      for (const one of during) {
+        assert.deepEqual(
+          [one.status, one.error, one.retryAfter !== null],
+          [503, null, true],
+          JSON.stringify(one),
+        );
+      }
+      assert.equal(outcomes.at(-1)?.status, 200);
+      noneTwice(stage);
+    },
+  },
+  {
+    name: 'MongoDB is killed and comes back',
+    async disturb(stage) {
+      await stage.at(0.2);
+      await stage.services.mongo.kill();
+      await stage.at(0.7);
+      await stage.services.mongo.restart();
+    },
+    judge: nothingFailed,
+  },
+  {
+    name: 'Redis is killed and comes back',
+    async disturb(stage) {
+      await stage.at(0.2);
+      await stage.services.redis.stop();
+      await stage.at(0.7);
+      await stage.services.redis.restart();
+    },
+    judge: nothingFailed,
+  },
+  {
+    name: 'kontrolapi is killed and comes back',
+    async disturb(stage) {
+      await stage.at(0.2);
+      await stage.cluster.api?.end('SIGKILL');
+      await stage.at(0.6);
+      await stage.cluster.startApi();
+    },
+    judge: nothingFailed,
+  },
+  {
+    name: 'MongoDB, Redis and kontrolapi are killed together and come back',
+    async disturb(stage) {
+      const { mongo, redis } = stage.services;
+      await stage.at(0.2);
+      await Promise.all([mongo.kill(), redis.stop(), stage.cluster.api?.end('SIGKILL')]);
+      await stage.at(0.6);
+      await Promise.all([mongo.restart(), redis.restart()]);
+      await stage.cluster.startApi();
+    },
+    judge: nothingFailed,
+  },
+  {
+    name: 'the sync process is killed',
+    async disturb(stage) {
+      await stage.at(0.3);
+      await killOne(stage, 'sync');
+    },
+    judge: nothingFailed,
+  },
+  {
+    name: 'the primary is killed: serving goes on, and a new primary takes over',
+    async disturb(stage) {
+      const node = firstNode(stage);
+      await stage.at(0.2);
+      await killOne(stage, 'primary');
+      await stage.at(0.6);
+      await stage.cluster.restartNode(node);
+    },
+    judge(outcomes) {
+      const summary = summarise(outcomes);
+      // Between the old listener's close and the new one's bind a connection may be refused; both are milliseconds apart.
+      const refused = outcomes.filter((one) => one.error === 'ECONNREFUSED').length;
+      assert.equal(summary.ok + refused, summary.requests, JSON.stringify(summary));
+      assert.ok(refused <= 3, `${refused} connections were refused while the port changed hands`);
+    },
+  },
+  {
+    name: 'a serving process of two is killed: only what was open in it fails',
+    async disturb(stage) {
+      await stage.at(0.3);
+      await killOne(stage, 'serving');
+    },
+    judge: onlyOpenFailed,
+  },
+  {
+    name: 'the only serving process is killed: only what was open in it fails',
+    processes: 1,
+    async disturb(stage) {
+      await stage.at(0.3);
+      await killOne(stage, 'serving');
+    },
+    judge: onlyOpenFailed,
+  },
+  {
+    name: 'a rolling restart',
+    async disturb(stage) {
+      await stage.at(0.2);
+      firstNode(stage).command.process.kill('SIGHUP');
+    },
+    judge: nothingFailed,
+  },
+  {
+    name: 'a storm of updateProxy messages, half of them garbage',
+    async disturb(stage) {
+      const redis = new Redis(stage.services.redis.url);
+      const end = performance.now() + stage.seconds * 800;
+      for (let sent = 0; performance.now() < end; ) {
+        for (let burst = 0; burst < 20; burst++, sent++) {
+          await redis.publish(
+            'updateProxy',
+            sent % 2 === 0 ? JSON.stringify({ seq: sent }) : `\u0000{"garbage ${'x'.repeat(sent % 500)}`,
+          );
+        }
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      redis.disconnect();
+    },
+    judge: nothingFailed,
+  },
+];
+
+const TIMES = new WeakMap<Stage, { dead: number; back: number }>();
+
+/** Runs one case with a cluster of its own; throws what it found, answers the counts. */
+export async function runCase(one: FaultCase, services: Services, seconds: number): Promise<Summary> {
+  const cluster = await Cluster.start(one.nodes ?? 1, {
+    ...(one.embedded
+      ? {}
+      : { mongoUrl: databaseOf(services.mongo.url, one.name), redisUrl: services.redis.url }),
+    processes: one.processes ?? 2,
+  });
+  const backends = await Promise.all(['a', 'b', 'c'].map((name) => TestBackend.start(name, cluster.folder)));
+  try {
+    await cluster.apply(
+      {
+        kind: 'service',
+        name: 'shop',
+        backends: backends.map((backend) => backend.address),
+        passive: { attempts: 2, offline: '1s' },
+        health: { type: 'tcp', interval: '500ms' },
+      },
+      { kind: 'domain', name: HOST, service: 'shop' },
+    );
+    const started = performance.now();
+    const load = new Load({ ports: cluster.nodes.map((node) => node.http), host: HOST, seconds });
+    const at = async (share: number) => {
+      const wait = started + share * seconds * 1_000 - performance.now();
+      if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+    };
+    const stage: Stage = { cluster, services, backends, seconds, at };
+    try {
+      await one.disturb(stage);
+      await load.done;
+      one.judge(load.outcomes, stage);
+    } catch (error) {
+      load.stop();
+      await load.done;
+      throw new Error(`${(error as Error).message}\n${cluster.logs()}`, { cause: error });
+    }
+    return summarise(load.outcomes);
+  } finally {
+    await Promise.all(backends.map((backend) => backend.kill()));
+    await cluster.close();
+  }
+}
+
+/** A database of its own for each case, on the one server. */
+function databaseOf(url: string, name: string): string {
+  const address = new URL(url);
+  address.pathname = `/fault-${name.replace(/[^a-z]+/gi, '-').slice(0, 40)}`;
+  return address.toString();
+}
