@@ -47,11 +47,19 @@ export type ToServing =
   | { readonly type: 'no-table' }
   | { readonly type: 'health'; readonly verdicts: readonly HealthVerdict[] }
   /** Addresses that names of backends stand for now; an empty list means the name never resolved. */
-  | { readonly type: 'resolved'; readonly name: string; readonly addresses: readonly string[] };
+  | { readonly type: 'resolved'; readonly name: string; readonly addresses: readonly string[] }
+  /** Asks for what only a serving process knows; `n` comes back in its `answer`. */
+  | { readonly type: 'ask'; readonly n: number; readonly about: Question };
+
+export type Question =
+  /** Answered by `BackendStatus[]` of `proxy/upstream/upstreams.ts`: active requests and tunnels of each backend. */
+  | { readonly type: 'backends' }
+  /** A request of the recent past by its id; answered by its RequestRecord, or null. */
+  | { readonly type: 'request'; readonly id: string };
 
 /** serving → sync (through the primary). */
 export type FromServing =
-  /** Sent once at start; the primary repeats it to a new sync process. Asks for a load. */
+  /** Sent at start and again when sync is new: asks for a load. */
   | { readonly type: 'hello'; readonly pid: number }
   | {
       readonly type: 'loaded';
@@ -65,7 +73,10 @@ export type FromServing =
       readonly seq: number;
       readonly rejected: readonly RejectedEntry[];
     }
-  /** Failed connects since the last report: passive health is shared within the node. */
+  /**
+   * Failed connects since the last report. Passive health is shared within the node: the primary passes `failures`
+   * and `recovered` on to the other serving processes as well, so sync need not.
+   */
   | {
       readonly type: 'failures';
       readonly failures: readonly {
@@ -75,8 +86,12 @@ export type FromServing =
       }[];
     }
   | { readonly type: 'recovered'; readonly service: string; readonly address: string }
-  /** Totals since the process started; about once a second. Layout: `proxy/observe/counters.ts`. */
-  | { readonly type: 'stats'; readonly stats: unknown };
+  /** About once a second, everything when sync is new. Layout: `StatsSnapshot` of `proxy/observe/counters.ts`. */
+  | { readonly type: 'stats'; readonly stats: unknown }
+  | { readonly type: 'answer'; readonly n: number; readonly answer: unknown };
+
+/** What serving processes of a node tell each other, through the primary. */
+export type BetweenServing = Extract<FromServing, { readonly type: 'failures' | 'recovered' }>;
 
 /**
  * primary → serving. A `listen` carries the socket's handle, and `spec.port` is the port it is bound to. Without a
@@ -89,6 +104,8 @@ export type PrimaryToServing =
   | { readonly type: 'connection'; readonly key: string }
   | { readonly type: 'unlisten'; readonly key: string }
   | { readonly type: 'drain'; readonly ms: number }
+  /** A new sync process is there: say hello. */
+  | { readonly type: 'greet' }
   /** `mean`: open connections of a serving process of this node on average; null when it is the only one. */
   | { readonly type: 'ping'; readonly n: number; readonly mean: number | null }
   | { readonly type: 'reopen-logs' };

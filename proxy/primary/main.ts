@@ -177,7 +177,10 @@ class Node implements RunningNode {
       );
       if (error === null) return;
       if (!(error instanceof BindError)) throw error;
-      const hopeful = found.leaving.length > 0 || found.primaries.length > 0 || found.silent.length > 0;
+      // Somebody who closes its listeners now, or has not noticed yet that its primary is gone.
+      const hopeful =
+        found.primaries.every((pid) => !isAlive(pid)) &&
+        found.leaving.length + found.primaries.length + found.silent.length > 0;
       if (error.code !== 'EADDRINUSE' || !hopeful || this.#clock.monotonic() > deadline)
         throw new KontrolError('cannot_start', describe(error, found));
       await new Promise<void>((resolve) => setTimeout(resolve, BIND_RETRY_MS));
@@ -202,7 +205,7 @@ class Node implements RunningNode {
       this.#listeners.add(child);
     } else {
       this.#listeners.tell();
-      this.#relay.greet(child);
+      this.#relay.greet();
       if (this.#stopping) this.#toSync({ type: 'stopping' });
     }
     this.#tellProcesses();
@@ -247,6 +250,15 @@ class Node implements RunningNode {
 
   #toSync(message: PrimaryToSync): void {
     this.#supervisor.sync?.send(message);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 

@@ -1,8 +1,15 @@
 /**
  * Carries messages between sync and the serving processes, each of which only has a channel to the primary. Never
- * keeps a message for somebody who is not there: a new sync process gets every greeting again and loads everyone.
+ * keeps a message for somebody who is not there: everyone says hello to a new sync process and is loaded afresh.
  */
-import type { FromServing, Relayed, ServingToPrimary, SyncToPrimary } from '../link/messages.ts';
+import type {
+  BetweenServing,
+  FromServing,
+  PrimaryToServing,
+  Relayed,
+  ServingToPrimary,
+  SyncToPrimary,
+} from '../link/messages.ts';
 import type { Child } from './child.ts';
 
 /** Message types that a serving process means for the primary; everything else it says is for sync. */
@@ -13,6 +20,9 @@ const FOR_PRIMARY: ReadonlySet<unknown> = new Set<ServingToPrimary['type']>([
   'wants-spare',
   'listen-failed',
 ]);
+
+/** What the other serving processes hear, too. */
+const FOR_ALL: ReadonlySet<unknown> = new Set<BetweenServing['type']>(['failures', 'recovered']);
 
 export interface Parties {
   readonly sync: Child | null;
@@ -28,8 +38,6 @@ export interface RelayTargets {
 export class Relay {
   readonly #parties: Parties;
   readonly #targets: RelayTargets;
-  /** The greeting of each serving process, for the next sync process. */
-  readonly #hellos = new WeakMap<Child, FromServing>();
 
   constructor(parties: Parties, targets: RelayTargets) {
     this.#parties = parties;
@@ -43,12 +51,9 @@ export class Relay {
     else this.#targets.fromSync(message as SyncToPrimary);
   }
 
-  /** A new sync process is there: it hears of everyone. */
-  greet(sync: Child): void {
-    for (const child of this.#parties.serving()) {
-      const hello = this.#hellos.get(child);
-      if (hello !== undefined) sync.send(wrap(child, hello));
-    }
+  /** A new sync process is there: everyone says hello to it. */
+  greet(): void {
+    for (const child of this.#parties.serving()) child.send({ type: 'greet' } satisfies PrimaryToServing);
   }
 
   #fromServing(child: Child, message: { readonly type?: unknown }): void {
@@ -56,17 +61,14 @@ export class Relay {
       this.#targets.fromServing(child, message as ServingToPrimary);
       return;
     }
-    const relayed = message as FromServing;
-    if (relayed.type === 'hello') this.#hellos.set(child, relayed);
-    this.#parties.sync?.send(wrap(child, relayed));
+    const relayed: Relayed = { relay: 'from-serving', from: child.id, message: message as FromServing };
+    this.#parties.sync?.send(relayed);
+    if (!FOR_ALL.has(message.type)) return;
+    for (const other of this.#parties.serving()) if (other !== child) other.send(message);
   }
 
   #toServing(relayed: Relayed & { relay: 'to-serving' }): void {
     if (relayed.to === 'all') for (const child of this.#parties.serving()) child.send(relayed.message);
     else this.#parties.byId(relayed.to)?.send(relayed.message);
   }
-}
-
-function wrap(child: Child, message: FromServing): Relayed {
-  return { relay: 'from-serving', from: child.id, message };
 }

@@ -19,7 +19,8 @@ export interface ReceivedHandle {
 
 export interface ListenersOptions {
   readonly log: Log;
-  readonly mode: AcceptMode;
+  /** How to accept, asked when a socket is opened. */
+  mode(): AcceptMode;
   onStream(stream: ByteStream, spec: ListenerSpec): void;
   /** Accepting failed: out of descriptors or memory. */
   onAcceptError(): void;
@@ -154,7 +155,7 @@ class Listener {
     });
     server.listen(handle, BACKLOG);
     if (server.listening)
-      acceptStreams(server, (stream) => this.#options.onStream(stream, this.spec), this.#options.mode);
+      acceptStreams(server, (stream) => this.#options.onStream(stream, this.spec), this.#options.mode());
   }
 
   accept(socket: net.Socket): void {

@@ -1,49 +1,141 @@
-/** A serving process: made once from the start message, then moved by messages until it has drained. */
+/**
+ * A serving process: its parts, made once from the start message, and what each message does to them. Ends by
+ * draining, never otherwise.
+ */
 import type net from 'node:net';
-import { type Log, silentLog } from '../../shared/log.ts';
+import { AddressSet } from '../../shared/address.ts';
+import { systemClock } from '../../shared/clock.ts';
+import type { Log } from '../../shared/log.ts';
+import { createLog } from '../../shared/log-create.ts';
+import { drainSinks } from '../../shared/log-destination.ts';
+import { packageRoot } from '../../shared/package-root.ts';
+import { country } from '../../shared/routing/geo.ts';
+import type { SettingsOfProcess } from '../../shared/settings.ts';
 import type {
   FromServing,
   PrimaryToServing,
+  Question,
   ServingToPrimary,
   StartMessage,
   ToServing,
 } from '../link/messages.ts';
-import type { ByteStream } from '../stream/byte-stream.ts';
+import { createObserver, type ProcessObserver } from '../observe/observer.ts';
+import { createPages } from '../pages/pages.ts';
+import { type AcceptMode, chooseAcceptMode } from '../stream/accept.ts';
+import { TimerWheel } from '../stream/timer-wheel.ts';
+import { netConnector } from '../upstream/connector.ts';
+import { createUpstreams, type ManagedUpstreams } from '../upstream/upstreams.ts';
+import { Admission } from './admission.ts';
+import { AppliedTable } from './apply.ts';
+import { Connections } from './connections.ts';
+import { Descriptors } from './descriptors.ts';
+import { Drain } from './drain.ts';
+import type { Environment } from './environment.ts';
+import { Front } from './front.ts';
 import { Listeners, type ReceivedHandle } from './listeners.ts';
 import { type OrphanSocket, openOrphanSocket } from './orphan.ts';
 
+const STATS_INTERVAL_MS = 1_000;
+
 export class ServingProcess {
   readonly log: Log;
-  readonly #start: StartMessage;
+  readonly #settings: SettingsOfProcess;
+  readonly #timers: TimerWheel;
+  readonly #table: AppliedTable;
+  readonly #upstreams: ManagedUpstreams;
+  readonly #observer: ProcessObserver;
+  readonly #connections = new Connections();
+  readonly #drain = new Drain(this.#connections, systemClock);
   readonly #listeners: Listeners;
+  readonly #admission: Admission;
+  readonly #front: Front;
   readonly #orphanSocket: OrphanSocket;
-  readonly #streams = new Set<ByteStream>();
+  readonly #stats: NodeJS.Timeout;
+  #mode: AcceptMode | null = null;
+  /** It holds a table, or sync's word that there is none. */
+  #informed = false;
   #ready = false;
-  #draining = false;
+  /** The next statistics are for a sync process that knows nothing yet. */
+  #fullStats = true;
 
   constructor(start: StartMessage) {
     process.title = `kontrol serving ${start.id}`;
-    this.#start = start;
-    this.log = silentLog;
+    const { settings } = start;
+    // Later it may be whoever inherits orphans.
+    const primary = process.ppid;
+    this.#settings = settings;
+    const log = createLog({ level: settings.logLevel, name: 'serving', fields: { process: start.id } });
+    this.log = log;
+    this.#timers = new TimerWheel((error) => log.error('internal', 'A time-out failed', { error }));
+    this.#upstreams = createUpstreams({
+      connector: netConnector,
+      timers: this.#timers,
+      clock: systemClock,
+      log,
+      clientCertificate: (name) => this.#table.certificate(name),
+      onFailures: (failures) => this.#send({ type: 'failures', failures }),
+      onRecovered: (service, address) => this.#send({ type: 'recovered', service, address }),
+    });
+    const pages = createPages({
+      folder: settings.pages ?? packageRoot('errorpages'),
+      onWarning: (message) => log.warn('page_unreadable', message),
+    });
+    const publicHttpsPort = settings.publicHttpsPort ?? settings.https[0]?.port ?? 443;
+    this.#table = new AppliedTable(
+      { country, publicHttpsPort },
+      {
+        setService: (name, service) => this.#upstreams.setService(name, service),
+        serviceNames: () => this.#upstreams.serviceNames(),
+        setBrand: (name, templates) => pages.setBrand(name, templates),
+        certificatesChanged: (table) => this.#front.certificatesChanged(table),
+      },
+    );
+    this.#observer = observerFor(settings, log, (name) => this.#table.current?.service(name) !== undefined);
+    const trusted = new AddressSet(settings.trustedProxies);
+    const environment: Environment = {
+      decide: (request) => this.#table.decide(request),
+      limits: () => this.#table.limits(),
+      via: () => this.#table.current?.via() ?? true,
+      trusts: (address) => trusted.has(address),
+      publicHttpsPort,
+      upstreams: this.#upstreams,
+      pages,
+      observer: this.#observer,
+      timers: this.#timers,
+      clock: systemClock,
+      log,
+      draining: () => this.#drain.begun,
+    };
     this.#listeners = new Listeners({
-      log: this.log,
-      mode: 'public',
-      onStream: (stream) => this.#accept(stream),
-      onAcceptError: () => {},
+      log,
+      mode: () => this.#mode ?? 'public',
+      onStream: (stream, spec) => this.#front.accept(stream, spec),
+      onAcceptError: () => this.#admission.failed(),
       toPrimary: (message) => this.#send(message),
     });
+    this.#admission = new Admission({
+      gate: this.#listeners,
+      descriptors: new Descriptors(),
+      clock: systemClock,
+      log,
+      maxConnections: () => this.#table.limits().connections,
+    });
+    this.#front = new Front(environment, this.#table, this.#connections, this.#admission);
     this.#orphanSocket = openOrphanSocket(
-      start.settings,
-      {
-        primary: () => (process.connected ? process.ppid : null),
-        leave: () => this.leave(),
-      },
-      () => {},
+      settings,
+      { primary: () => (process.connected ? primary : null), leave: () => this.leave() },
+      (error) => log.warn('orphan_socket', `A later primary will not find this process: ${error.message}`),
     );
+    this.#stats = setInterval(() => this.#sendStats(), STATS_INTERVAL_MS);
+    this.#timers.start();
+    void chooseAcceptMode().then((mode) => {
+      this.#mode = mode;
+      this.#begin();
+    });
     this.#send({ type: 'hello', pid: process.pid });
   }
 
-  receive(message: PrimaryToServing | ToServing, handle: unknown): void {
+  receive(message: PrimaryToServing | ToServing | FromServing, handle: unknown): void {
     switch (message.type) {
       case 'listen':
         this.#listeners.listen(message.spec, (handle ?? null) as ReceivedHandle | null);
@@ -58,93 +150,148 @@ export class ServingProcess {
         this.#listeners.unlisten(message.key);
         return;
       case 'drain':
-        this.#drain(message.ms);
+        this.#leave(message.ms);
         return;
       case 'ping':
-        this.#send({
-          type: 'pong',
-          n: message.n,
-          rss: process.memoryUsage.rss(),
-          connections: this.#streams.size,
-        });
+        this.#pong(message.n, message.mean);
         return;
       case 'reopen-logs':
         this.reopenLogs();
         return;
-      case 'entries':
-        if (message.last) {
-          this.#send({ type: 'loaded', generation: message.generation, seq: message.seq, rejected: [] });
-          this.#begin();
-        }
+      case 'greet':
+        this.#fullStats = true;
+        this.#send({ type: 'hello', pid: process.pid });
         return;
-      case 'change':
-        this.#send({ type: 'applied', change: message.change, seq: message.seq, rejected: [] });
+      case 'load':
+        this.#table.load(message.generation);
         return;
+      case 'entries': {
+        const { generation, seq } = message;
+        const rejected = this.#table.entries(generation, message.entries, message.last);
+        if (rejected === null) return;
+        this.#send({ type: 'loaded', generation, seq, rejected });
+        this.#inform();
+        return;
+      }
+      case 'change': {
+        const rejected = this.#table.change(message.entries);
+        this.#send({ type: 'applied', change: message.change, seq: message.seq, rejected });
+        this.#inform();
+        return;
+      }
       case 'no-table':
-        this.#begin();
+        this.#inform();
+        return;
+      case 'health':
+        for (const { service, address, alive } of message.verdicts)
+          this.#upstreams.setVerdict(service, address, alive);
+        return;
+      case 'resolved':
+        this.#upstreams.setResolved(message.name, message.addresses);
+        return;
+      case 'failures':
+        this.#upstreams.applyRemoteFailures(message.failures);
+        return;
+      case 'recovered':
+        this.#upstreams.applyRemoteRecovered(message.service, message.address);
+        return;
+      case 'ask':
+        this.#send({ type: 'answer', n: message.n, answer: this.#answer(message.about) });
         return;
     }
   }
 
-  /** The primary is gone. */
+  /** The primary is gone: what is open stays open, and newcomers are served as before. */
   orphaned(): void {
-    if (!this.#ready) process.exit(0);
+    if (this.#drain.begun) return;
+    if (!this.#ready) {
+      // Nothing to serve and nobody left who could bring a table.
+      this.#end();
+      return;
+    }
+    this.log.warn(
+      'primary_gone',
+      'The primary is gone; serving goes on until a new one takes over or SIGTERM',
+    );
   }
 
   /** Drains and ends. */
   leave(): void {
-    this.#drain(this.#start.settings.drainMs);
+    this.#leave(this.#settings.drainMs);
   }
 
-  reopenLogs(): void {}
+  reopenLogs(): void {
+    this.#observer.reopen();
+  }
+
+  #inform(): void {
+    this.#informed = true;
+    this.#begin();
+  }
 
   #begin(): void {
-    if (this.#ready) return;
+    if (this.#ready || !this.#informed || this.#mode === null || this.#drain.begun) return;
     this.#ready = true;
     this.#listeners.begin();
     this.#send({ type: 'ready' });
   }
 
-  #accept(stream: ByteStream): void {
-    this.#streams.add(stream);
-    stream.handler = {
-      onData: () => {
-        stream.write(
-          Buffer.from(
-            `HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nX-Pid: ${process.pid}\r\nContent-Length: 0\r\n\r\n`,
-          ),
-        );
-        stream.close();
-      },
-      onEnd: () => stream.close(),
-      onDrain: () => {},
-      onClose: () => {
-        this.#streams.delete(stream);
-        this.#leaveIfDone();
-      },
-    };
-    stream.resume();
+  #pong(n: number, mean: number | null): void {
+    this.#admission.setMean(mean);
+    this.#send({
+      type: 'pong',
+      n,
+      rss: process.memoryUsage.rss(),
+      connections: this.#admission.open,
+    });
   }
 
-  #drain(ms: number): void {
-    if (this.#draining) return;
-    this.#draining = true;
+  #sendStats(): void {
+    const full = this.#fullStats;
+    this.#fullStats = false;
+    this.#send({ type: 'stats', stats: this.#observer.snapshot(full) });
+  }
+
+  #answer(question: Question): unknown {
+    if (question.type === 'backends') return this.#upstreams.status();
+    return this.#observer.recent.find(question.id) ?? null;
+  }
+
+  #leave(ms: number): void {
+    if (this.#drain.begun) return;
+    this.#admission.close();
     this.#listeners.close();
-    setTimeout(() => this.#end(), ms);
-    this.#leaveIfDone();
-  }
-
-  #leaveIfDone(): void {
-    if (this.#draining && this.#streams.size === 0) this.#end();
+    void this.#drain.begin(ms).then(() => this.#end());
   }
 
   #end(): void {
     this.#orphanSocket.close();
-    this.#send({ type: 'drained' });
-    setImmediate(() => process.exit(0));
+    clearInterval(this.#stats);
+    this.#sendStats();
+    this.#upstreams.close();
+    this.#timers.stop();
+    const exit = () => process.exit(0);
+    void Promise.allSettled([this.#observer.close(), drainSinks()]).then(() => {
+      if (process.connected) process.send?.({ type: 'drained' } satisfies ServingToPrimary, exit);
+      else exit();
+    });
   }
 
   #send(message: FromServing | ServingToPrimary): void {
     if (process.connected) process.send?.(message, () => {});
+  }
+}
+
+/** An access log that cannot be opened is no reason not to serve. */
+function observerFor(
+  settings: SettingsOfProcess,
+  log: Log,
+  knowsService: (name: string) => boolean,
+): ProcessObserver {
+  try {
+    return createObserver({ accessLog: settings.accessLog, log, knowsService });
+  } catch (error) {
+    log.error('access_log_failed', `There is no access log: ${(error as Error).message}`);
+    return createObserver({ accessLog: 'off', log, knowsService });
   }
 }

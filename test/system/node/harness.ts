@@ -56,6 +56,7 @@ export class NodeUnderTest {
             settings: { ...DEFAULTS, data: this.folder, ...settings },
             options,
           }),
+          KONTROL_SECRET: 'for sync only',
           SYNC_SCRIPT: join(this.folder, 'script.json'),
         },
       },

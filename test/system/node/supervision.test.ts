@@ -27,17 +27,18 @@ for (const processes of [1, 2]) {
 
 test('a sync process that dies is replaced and hears of every serving process again', async () => {
   await using node = new NodeUnderTest();
+  const port = await node.port();
   await node.untilReady(2);
   const before = node.events.length;
   const old = node.syncPid();
   kill(old, 'SIGKILL');
-  const fresh = (event: Record<string, unknown>) => event.event === 'sync' && event.pid !== old;
-  await node.until('two greetings for the new sync process', () =>
-    node.events.slice(before).filter((event) => fresh(event) && event.heard?.type === 'hello').length === 2
-      ? true
-      : undefined,
-  );
-  assert.equal(isAlive(node.syncPid()), true);
+  await node.until('both serving processes greet the new sync process', () => {
+    const greetings = node.events
+      .slice(before)
+      .filter((event) => event.event === 'sync' && event.pid !== old && event.heard?.type === 'hello');
+    return new Set(greetings.map(({ from }) => from)).size === 2 ? true : undefined;
+  });
+  assert.match(await request(port), /^HTTP\/1\.1 503 /);
 });
 
 test('a serving process that hangs is replaced', async () => {

@@ -1,0 +1,131 @@
+/**
+ * The table of this process and everything that follows it: upstreams, brands, certificates. A change is applied
+ * between two events, so no request ever sees half of one; a load is built aside and takes over in one step. What
+ * is under way goes on with what it was decided by.
+ */
+import type { ResolvedLimits } from '../../shared/model/settings.ts';
+import { resolveLimits } from '../../shared/model/settings.ts';
+import { decide } from '../../shared/routing/decide.ts';
+import type { CompiledService, Decision, RequestView } from '../../shared/routing/decision.ts';
+import type { RejectedEntry, TableEntry } from '../../shared/routing/entry.ts';
+import { Table, type TableOptions } from '../../shared/routing/table.ts';
+
+/** Where the parts of a table are also kept. */
+export interface Followers {
+  setService(name: string, service: CompiledService | null): void;
+  /** Names that `setService` was called with and that are not gone. */
+  serviceNames(): Iterable<string>;
+  setBrand(name: string, templates: Readonly<Partial<Record<string, string>>> | null): void;
+  /** Certificates, their keys or client certificates changed, or all of them may have. */
+  certificatesChanged(table: Table): void;
+}
+
+/** What everything is answered while there is no table. */
+const NO_TABLE: Decision = {
+  type: 'page',
+  cause: 'no_table',
+  retryAfter: 5,
+  labels: { domain: null, route: null, service: null, pages: null, rule: null },
+  response: null,
+};
+const DEFAULT_LIMITS = resolveLimits({});
+
+interface Load {
+  readonly generation: number;
+  readonly table: Table;
+  readonly rejected: RejectedEntry[];
+}
+
+export class AppliedTable {
+  readonly #options: TableOptions;
+  readonly #followers: Followers;
+  #table: Table | null = null;
+  #loading: Load | null = null;
+  /** Brands that `setBrand` was called with and that are not gone. */
+  readonly #brands = new Set<string>();
+
+  constructor(options: TableOptions, followers: Followers) {
+    this.#options = options;
+    this.#followers = followers;
+  }
+
+  /** Null until there is one. */
+  get current(): Table | null {
+    return this.#table;
+  }
+
+  decide(request: RequestView): Decision {
+    return this.#table === null ? NO_TABLE : decide(this.#table, request);
+  }
+
+  limits(): ResolvedLimits {
+    return this.#table?.limits() ?? DEFAULT_LIMITS;
+  }
+
+  /** Chain and key of a certificate object; null when there is none or its key is missing. */
+  certificate(name: string): { readonly certificate: string; readonly key: string } | null {
+    const table = this.#table;
+    if (table === null) return null;
+    for (const { name: candidate, certificate, keyDigest } of table.certificates()) {
+      if (candidate !== name) continue;
+      const key = table.secret(`certificate/${keyDigest}`);
+      return key === undefined ? null : { certificate, key };
+    }
+    return null;
+  }
+
+  /** A load begins; the table in force stays until its last entries are there. */
+  load(generation: number): void {
+    this.#loading = { generation, table: new Table(this.#options), rejected: [] };
+  }
+
+  /** Entries of a load. Returns what was rejected of all of it when it is in force now, else null. */
+  entries(generation: number, entries: readonly TableEntry[], last: boolean): RejectedEntry[] | null {
+    const load = this.#loading;
+    if (load === null || load.generation !== generation) return null;
+    load.rejected.push(...load.table.apply(entries).rejected);
+    if (!last) return null;
+    this.#loading = null;
+    this.#table = load.table;
+    this.#followAll(load.table, load.rejected);
+    return load.rejected;
+  }
+
+  /** Applies one change; returns what of it was rejected. Without a table it begins an empty one. */
+  change(entries: readonly TableEntry[]): RejectedEntry[] {
+    this.#table ??= new Table(this.#options);
+    const table = this.#table;
+    const change = table.apply(entries);
+    for (const name of change.services) this.#followService(table, name, change.rejected);
+    for (const name of change.brands) this.#followBrand(table, name);
+    if (change.certificates) this.#followers.certificatesChanged(table);
+    return change.rejected;
+  }
+
+  #followAll(table: Table, rejected: RejectedEntry[]): void {
+    const gone = new Set(this.#followers.serviceNames());
+    for (const { name } of table.services()) {
+      gone.delete(name);
+      this.#followService(table, name, rejected);
+    }
+    for (const name of gone) this.#followService(table, name, rejected);
+    const pages = [...table.pages()].map(({ name }) => name);
+    for (const name of new Set([...this.#brands, ...pages])) this.#followBrand(table, name);
+    this.#followers.certificatesChanged(table);
+  }
+
+  #followService(table: Table, name: string, rejected: RejectedEntry[]): void {
+    try {
+      this.#followers.setService(name, table.service(name) ?? null);
+    } catch (error) {
+      rejected.push({ kind: 'service', name, reason: (error as Error).message });
+    }
+  }
+
+  #followBrand(table: Table, name: string): void {
+    const page = table.page(name);
+    if (page === undefined) this.#brands.delete(name);
+    else this.#brands.add(name);
+    this.#followers.setBrand(name, page?.templates ?? null);
+  }
+}
