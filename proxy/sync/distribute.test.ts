@@ -19,7 +19,7 @@ function setup() {
   const distributor: Distributor = new Distributor(new Outbox(primary), clock, silentLog, {
     confirmed() {},
     applied: (report) => applied.push(report),
-    rejected() {},
+    rejected: () => new Set(),
     deadly: (entries) => deadly.push(...entries),
     afterLoad: () => [{ type: 'resolved', name: 'h', addresses: ['127.0.0.1'] }],
   });

@@ -18,6 +18,8 @@ const MAX_CHANGE_ENTRIES = 1_000;
 const FRESH_WAIT_MS = 3_000;
 /** Quarantining stops after this many objects if no process ever took anything: it is not the objects' fault then. */
 const MAX_BLAME_WITHOUT_ACK = 3;
+const MAX_UNREPORTED = 256;
+const NONE: ReadonlySet<string> = new Set();
 
 export type ProcessState = 'starting' | 'ready' | 'draining';
 
@@ -58,8 +60,11 @@ export interface DistributeHooks {
   confirmed(entries: readonly TableEntry[]): void;
   /** Every live process has acknowledged this sequence number. */
   applied(applied: Applied): void;
-  /** A process could not load these; the version before stays there. */
-  rejected(rejected: readonly RejectedEntry[]): void;
+  /**
+   * A process reports these as not (wholly) loaded. Returns the keys (`kind/name`) of those that are news and must
+   * not enter the table; what was known before they were sent is no news.
+   */
+  rejected(rejected: readonly RejectedEntry[]): ReadonlySet<string>;
   /** Processes died of these entries; they are not in the table. */
   deadly(entries: readonly TableEntry[], reason: string): void;
   /** What a freshly loaded process has to know besides the table: health and resolved names. */
@@ -82,6 +87,10 @@ export class Distributor {
   #unreported: { readonly number: number; readonly seq: number; readonly since: number }[] = [];
   #seq = 0;
   #hasTable = false;
+  /** Whether the store was read, or given up on for now: from then on every process gets what there is. */
+  #settled = false;
+  /** Processes that asked before the primary named them. */
+  readonly #early = new Map<number, number>();
   #saidNoTable = false;
   #generation: number;
   #first: { readonly change: Change; readonly process: number } | null = null;
@@ -137,7 +146,7 @@ export class Distributor {
     this.#seq = seq;
     this.#hasTable = true;
     this.#hooks.confirmed(entries);
-    for (const process of this.#processes.values()) if (process.state === 'starting') this.#serve(process);
+    for (const process of this.#processes.values()) this.#serve(process);
   }
 
   /** Queues a change: entries to be applied together, which bring the table to `seq`. `since` is monotonic time. */
@@ -155,6 +164,8 @@ export class Distributor {
 
   /** Nothing is to be expected of the store soon: processes an earlier sync left behind get what there is. */
   settle(): void {
+    if (this.#settled) return;
+    this.#settled = true;
     for (const process of this.#processes.values()) this.#serve(process);
   }
 
@@ -168,9 +179,13 @@ export class Distributor {
       if (known !== undefined && known.pid === pid) known.state = state;
       else {
         if (known !== undefined) this.gone(id);
-        this.#processes.set(id, fresh(id, pid, state));
+        const process = fresh(id, pid, state);
+        this.#processes.set(id, process);
+        process.asked = this.#early.get(id) === pid;
+        if (process.asked) this.#serve(process);
       }
     }
+    this.#early.clear();
     for (const id of [...this.#processes.keys()]) if (!present.has(id)) this.gone(id);
     this.#pump();
     this.#report();
@@ -193,18 +208,11 @@ export class Distributor {
   }
 
   receive(from: number, message: FromServing): void {
-    let process = this.#processes.get(from);
+    const process = this.#processes.get(from);
     if (message.type === 'hello') {
-      if (process !== undefined && process.pid !== message.pid) {
-        this.gone(from);
-        process = undefined;
-      }
-      if (process === undefined) {
-        process = fresh(from, message.pid, 'starting');
-        this.#processes.set(from, process);
-      }
-      process.asked = true;
-      if (process.loading === null) {
+      if (process?.pid !== message.pid) this.#early.set(from, message.pid);
+      else if (process.loading === null) {
+        process.asked = true;
         process.loaded = false;
         process.generation = 0;
         this.#serve(process);
@@ -249,24 +257,26 @@ export class Distributor {
   }
 
   #acknowledged(process: Serving, rejected: readonly RejectedEntry[]): void {
-    if (rejected.length > 0) this.#hooks.rejected(rejected);
+    const refused = rejected.length > 0 ? this.#hooks.rejected(rejected) : NONE;
     const first = this.#first;
     if (first !== null && first.process === process.id && process.acked >= first.change.number) {
       this.#first = null;
-      this.#confirm(first.change, rejected);
+      this.#confirm(first.change, refused);
     }
     this.#report();
     this.#pump();
   }
 
-  #confirm(change: Change, rejected: readonly RejectedEntry[]): void {
-    const refused = new Set(rejected.map(entryKey));
+  #confirm(change: Change, refused: ReadonlySet<string>): void {
     const good = change.parts.flat().filter((entry) => !refused.has(entryKey(entry)));
     for (const entry of good) this.#put(entry);
     this.#seq = change.seq;
     this.#number = change.number;
     this.#hasTable = true;
+    this.#settled = true;
     this.#unreported.push({ number: change.number, seq: change.seq, since: change.since });
+    // A process that never answers is ended by the primary; until then only the newest are remembered.
+    if (this.#unreported.length > MAX_UNREPORTED) this.#unreported.shift();
     for (const process of this.#processes.values()) {
       if (process.sent >= change.number) continue;
       if (process.generation > 0) this.#deliver(process, change);
@@ -278,6 +288,8 @@ export class Distributor {
   /** Gives a process without a table what there is: the confirmed table, or word that there is none. */
   #serve(process: Serving): void {
     if (process.generation > 0) return;
+    // One that has a table of an earlier sync is never sent back to an older copy while the store may answer soon.
+    if (process.state !== 'starting' && !this.#settled) return;
     if (this.#hasTable) this.#load(process, null);
     else if (this.#saidNoTable) this.#send(process, { type: 'no-table' });
   }

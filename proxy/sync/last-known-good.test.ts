@@ -22,6 +22,7 @@ function copy(seq: number): Copy {
     hash: 'h',
     at: 1,
     entries: [{ kind: 'service', name: 'shop', doc: { name: 'shop', latest: seq } }],
+    log: [{ kind: 'service', name: 'shop', rev: seq }],
     secrets: [{ name: 'cookie-key', sealed: 'kontrol1.plain.eA' }],
   };
 }

@@ -8,7 +8,10 @@ import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
+import type { Kind } from '../../shared/model/kinds.ts';
 import type { TableEntry } from '../../shared/routing/entry.ts';
+
+import type { PlainDocument } from './documents.ts';
 
 /** Grows when a copy of an earlier version can no longer be read. */
 const SCHEMA = 1;
@@ -26,10 +29,19 @@ export interface Copy {
   readonly hash: string;
   /** Milliseconds since 1970 when it was written. */
   readonly at: number;
-  /** Objects and members. */
+  /** Objects and members, as served. */
   readonly entries: readonly TableEntry[];
+  /** The objects as the log has them; without `doc` where that is the one of the entry. */
+  readonly log: readonly LoggedObject[];
   /** Secrets that the objects need, sealed. */
   readonly secrets: readonly { readonly name: string; readonly sealed: string }[];
+}
+
+export interface LoggedObject {
+  readonly kind: Kind;
+  readonly name: string;
+  readonly rev: number;
+  readonly doc?: PlainDocument;
 }
 
 interface Header {

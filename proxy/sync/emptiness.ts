@@ -1,0 +1,47 @@
+/**
+ * The emptiness guard: a re-read that finds a kind suddenly empty, or more than half of it and more than five objects
+ * gone, is not believed. Just those deletions are held back until someone confirms them, a revision says the same, or
+ * the objects turn up again.
+ */
+
+/** Losing up to this many objects is an ordinary edit, unless nothing is left. */
+const BELIEVABLE = 5;
+
+export class EmptinessGuard {
+  readonly #held = new Map<string, Set<string>>();
+
+  /** Deletions held back, as `kind/name`. */
+  get held(): string[] {
+    return [...this.#held].flatMap(([kind, names]) => [...names].map((name) => `${kind}/${name}`)).sort();
+  }
+
+  /**
+   * Which of the `missing` of a kind are to be deleted, of which there were `count`, missing ones included. What was
+   * held before stays held as long as it is missing.
+   */
+  judge(kind: string, count: number, missing: readonly string[]): string[] {
+    const held = this.#held.get(kind) ?? new Set();
+    const gone = new Set(missing);
+    for (const name of held) if (!gone.has(name)) held.delete(name);
+    const news = missing.filter((name) => !held.has(name));
+    const suspect =
+      gone.size > 0 && (gone.size >= count || (gone.size > BELIEVABLE && gone.size > count / 2));
+    if (suspect) for (const name of news) held.add(name);
+    if (held.size > 0) this.#held.set(kind, held);
+    else this.#held.delete(kind);
+    return suspect ? [] : news;
+  }
+
+  /** A revision decided about an object: nothing is held back there any more. */
+  release(kind: string, name: string): void {
+    const held = this.#held.get(kind);
+    if (held?.delete(name) && held.size === 0) this.#held.delete(kind);
+  }
+
+  /** The deletions are meant: returns them, by kind, and holds nothing any more. */
+  confirm(): ReadonlyMap<string, readonly string[]> {
+    const confirmed = new Map([...this.#held].map(([kind, names]) => [kind, [...names]] as const));
+    this.#held.clear();
+    return confirmed;
+  }
+}
