@@ -1,0 +1,98 @@
+/**
+ * TLS towards visitors. One front per serving process holds the certificates and ticket keys; each HTTPS socket gets
+ * a server of it, which is listened on like any `net.Server` and hands out connections whose handshake is done.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import tls from 'node:tls';
+import type { Log } from '../../shared/log.ts';
+import { CertificateStore } from './certificate-store.ts';
+import { CONTEXT_OPTIONS } from './tls-options.ts';
+
+export interface TlsFrontOptions {
+  readonly log: Log;
+  /** How long a handshake may take, in milliseconds. Default 10 000. */
+  readonly handshakeTimeoutMs?: number;
+  /** Protocols offered to clients that know ALPN, in order of preference. Default: `http/1.1` only. */
+  readonly alpn?: readonly string[];
+}
+
+/** Length of ticket keys: name, HMAC key and AES key (OpenSSL). */
+export const TICKET_KEYS_LENGTH = 48;
+
+export class TlsFront {
+  readonly certificates: CertificateStore;
+  readonly #options: TlsFrontOptions;
+  readonly #servers = new Set<tls.Server>();
+  /** Until the shared ones come, tickets are good for this process only. */
+  #ticketKeys: Buffer = randomBytes(TICKET_KEYS_LENGTH);
+
+  constructor(options: TlsFrontOptions) {
+    this.#options = options;
+    this.certificates = new CertificateStore(() => this.#refresh());
+  }
+
+  /**
+   * A server for one socket: `listen(handle)` it, or `emit('connection', socket)` for sockets that were accepted
+   * elsewhere. `onSocket` gets each connection once its handshake is done and takes it over with all its errors.
+   */
+  createServer(onSocket: (socket: tls.TLSSocket) => void): tls.Server {
+    const server = tls.createServer({
+      ...this.#contextOptions(),
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: 60_000,
+      handshakeTimeout: this.#options.handshakeTimeoutMs ?? 10_000,
+      ALPNProtocols: [...(this.#options.alpn ?? ['http/1.1'])],
+      SNICallback: (serverName, done) => this.#choose(serverName, done),
+    });
+    server.on('secureConnection', onSocket);
+    server.on('tlsClientError', (error, socket) => this.#failed(error, socket));
+    server.on('close', () => this.#servers.delete(server));
+    this.#servers.add(server);
+    return server;
+  }
+
+  /** Keys for session tickets, shared by all processes and nodes. Tickets made with the keys before are void at once. */
+  setTicketKeys(keys: Buffer): void {
+    if (keys.length !== TICKET_KEYS_LENGTH) {
+      throw new Error(`ticket keys have ${TICKET_KEYS_LENGTH} bytes, not ${keys.length}`);
+    }
+    if (keys.equals(this.#ticketKeys)) return;
+    this.#ticketKeys = keys;
+    for (const server of this.#servers) server.setTicketKeys(keys);
+  }
+
+  /** The default certificate changed. */
+  #refresh(): void {
+    for (const server of this.#servers) server.setSecureContext(this.#contextOptions());
+  }
+
+  #contextOptions(): tls.TlsOptions {
+    const pair = this.certificates.default;
+    return {
+      ...CONTEXT_OPTIONS,
+      ticketKeys: this.#ticketKeys,
+      ...(pair === null ? {} : { cert: pair.certificate, key: pair.key }),
+    };
+  }
+
+  #choose(serverName: string, done: (error: Error | null, context?: tls.SecureContext) => void): void {
+    try {
+      done(null, this.certificates.contextFor(serverName) ?? undefined);
+    } catch (error) {
+      // Checked when it was set; should OpenSSL think otherwise now, this handshake fails and nothing else.
+      this.#options.log.error('certificate_unusable', 'a certificate could not be loaded; save it anew', {
+        serverName,
+        error: String(error),
+      });
+      done(error as Error);
+    }
+  }
+
+  #failed(error: Error, socket: Socket): void {
+    this.#options.log.debug('tls_handshake_failed', error.message, { address: socket.remoteAddress });
+    socket.destroy();
+  }
+}
