@@ -7,7 +7,7 @@ import { KontrolError } from '../errors.ts';
 import {
   ABSENT,
   ANY,
-  type Deadline,
+  Deadline,
   type Fields,
   isVersion,
   type NumberedRecord,
@@ -18,6 +18,8 @@ import {
   type Version,
   type Write,
 } from './records.ts';
+
+const CLOSE_MS = 4_000;
 
 type Key = [table: string, id: string | number];
 
@@ -153,11 +155,10 @@ export class EmbeddedRecords implements Records {
   }
 
   async close(): Promise<void> {
-    try {
-      await this.#db.close();
-    } finally {
-      await this.#release();
-    }
+    // Waits for writes in flight, which another process that was stopped may hold up for ever.
+    const timeout = new Deadline(CLOSE_MS);
+    await timeout.race(this.#db.close(), () => new Error('locked')).catch(() => {});
+    await this.#release();
   }
 
   /** What other processes wrote is seen only by a read transaction that begins after it. */
@@ -189,10 +190,13 @@ export class EmbeddedRecords implements Records {
   /** The outcome of a write once it is on disk. */
   async #durable<T>(write: Promise<T>, deadline: Deadline): Promise<T> {
     const late = (): Error =>
-      new KontrolError('outcome_unknown', 'The embedded store is locked by another process; is one stopped?');
+      new KontrolError(
+        'outcome_unknown',
+        'Another process holds the lock of the embedded store; is one stopped?',
+      );
     try {
       const outcome = await deadline.race(write, late);
-      // Resolves early otherwise: a commit is visible before it is on disk. A later commit that fails is not ours.
+      // A commit may be visible before it is on disk. One after it that fails is not ours.
       await deadline.race(
         Promise.resolve(this.#db.flushed).catch(() => {}),
         late,
@@ -200,12 +204,21 @@ export class EmbeddedRecords implements Records {
       return outcome;
     } catch (error) {
       if (error instanceof KontrolError) throw error;
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new KontrolError('store_unavailable', `The embedded store could not write: ${reason}`, [], {
-        cause: error,
-      });
+      return commitFailure(error);
     }
   }
+}
+
+/** A failed commit has written nothing; why it failed comes in a promise of its own. */
+async function commitFailure(error: unknown): Promise<never> {
+  const { commitError } = error as { commitError?: PromiseLike<unknown> };
+  const cause = await Promise.resolve(commitError).then(
+    () => error,
+    (reason: unknown) => reason,
+  );
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const message = `The embedded store could not write (${reason}); is the disk full?`;
+  throw new KontrolError('store_unavailable', message, [], { cause: error });
 }
 
 function parsed(value: string): Fields {

@@ -3,28 +3,41 @@ import { mkdirSync } from 'node:fs';
 import { KontrolError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { EmbeddedRecords } from './embedded-records.ts';
+import { guardNamespace, pidNamespace } from './namespace-guard.ts';
 import { RecordStore, type RecordStoreOptions } from './record-store.ts';
+import { logStrayRejections } from './stray-rejections.ts';
 
 const READER_CHECK_MS = 60_000;
+
+export interface EmbeddedOptions extends RecordStoreOptions {
+  /** PID namespace of this process; for tests. */
+  readonly namespace?: string;
+}
 
 /** Opens `folder`, making it if need be. Throws KontrolError `cannot_start` when that is not possible. */
 export async function openEmbedded(
   folder: string,
   log: Log,
-  options: RecordStoreOptions = {},
+  options: EmbeddedOptions = {},
 ): Promise<RecordStore> {
+  const release: (() => unknown)[] = [];
+  const releaseAll = async (): Promise<void> => {
+    for (const each of release.splice(0).reverse()) await each();
+  };
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
+    release.push(await guardNamespace(folder, options.namespace ?? pidNamespace(), log));
+    release.push(logStrayRejections(log));
+    const records = new EmbeddedRecords(folder, releaseAll);
     const timer = setInterval(() => records.checkReaders(), READER_CHECK_MS);
     timer.unref();
-    const records = new EmbeddedRecords(folder, async () => clearInterval(timer));
-    log.debug('store_open', 'The embedded store is open', { folder });
+    release.push(() => clearInterval(timer));
     return new RecordStore('embedded', records, options);
   } catch (error) {
+    await releaseAll();
     if (error instanceof KontrolError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    throw new KontrolError('cannot_start', `The data folder ${folder} cannot be opened: ${reason}`, [], {
-      cause: error,
-    });
+    const message = `The embedded store in ${folder} cannot be opened (${reason}); is --data a folder of your own?`;
+    throw new KontrolError('cannot_start', message, [], { cause: error });
   }
 }

@@ -102,12 +102,13 @@ export class Projector {
     let pending = names;
     while (pending.length > 0) {
       const versions = await this.#records.versions(table, pending, deadline);
+      // Read after the versions: one beyond it was written by no revision, but by hand, and gives way.
+      const head = (await this.#revisions.head(deadline)).seq;
       const writes: Write[] = [];
       for (const name of pending) {
         const target = targets.get(name);
-        if (target === undefined) continue;
         const version = versions.has(name) ? versions.get(name) : ABSENT;
-        if (await this.#isNewer(version, target.seq, deadline)) continue;
+        if (target === undefined || isAtLeast(version, target.seq, head)) continue;
         const fields = target.doc === null ? { deleted: true } : escapedFields(target.doc);
         writes.push({ id: name, expected: version, version: target.seq, fields });
       }
@@ -119,12 +120,10 @@ export class Projector {
       pending = writes.map((write) => write.id);
     }
   }
+}
 
-  /** A version that no revision can have written is an edit by hand, and gives way. */
-  async #isNewer(version: Version | typeof ABSENT, seq: number, deadline: Deadline): Promise<boolean> {
-    if (!isVersion(version) || version < seq) return false;
-    return version === seq || version <= (await this.#revisions.head(deadline)).seq;
-  }
+function isAtLeast(version: Version | typeof ABSENT, seq: number, head: number): boolean {
+  return isVersion(version) && version >= seq && version <= Math.max(seq, head);
 }
 
 const RESERVED = /^%*(?:_id|rev|deleted)$/;

@@ -28,6 +28,8 @@ export interface RecordStoreOptions {
   readonly onStep?: (step: StoreStep) => void | Promise<void>;
   /** Documents that are projected in one go; default 1 000. */
   readonly batch?: number;
+  /** Milliseconds that a call may take; default 4 500. */
+  readonly callMs?: number;
 }
 
 export class RecordStore implements Store {
@@ -39,12 +41,14 @@ export class RecordStore implements Store {
   readonly #revisions: Revisions;
   readonly #mark: Mark;
   readonly #projector: Projector;
+  readonly #callMs: number;
   #reachable = true;
   #closing: Promise<void> | null = null;
   #trims: { readonly seq: number; readonly at: number }[] = [];
 
   constructor(type: Store['type'], records: Records, options: RecordStoreOptions = {}) {
-    const { clock = systemClock, onStep = () => {}, batch = 1_000 } = options;
+    const { clock = systemClock, onStep = () => {}, batch = 1_000, callMs = CALL_MS } = options;
+    this.#callMs = callMs;
     this.type = type;
     this.#records = records;
     this.#clock = clock;
@@ -160,7 +164,7 @@ export class RecordStore implements Store {
   async #call<T>(work: (deadline: Deadline) => Promise<T>): Promise<T> {
     if (this.#closing !== null) throw new KontrolError('store_unavailable', 'The store is closed');
     try {
-      const result = await work(new Deadline(CALL_MS, this.#clock));
+      const result = await work(new Deadline(this.#callMs, this.#clock));
       this.#reachable = true;
       return result;
     } catch (error) {
