@@ -1,0 +1,187 @@
+/**
+ * kontrolapi: the control service. It starts and stays up without its store and its bus, answers reads from memory
+ * while they are away, and says in `/readyz` what is missing.
+ */
+import type { Express } from 'express';
+import type { Bus } from '../shared/bus/contract.ts';
+import { openBus } from '../shared/bus/open.ts';
+import { type Clock, systemClock } from '../shared/clock.ts';
+import type { Log } from '../shared/log.ts';
+import { packageVersion } from '../shared/package-root.ts';
+import type { SettingsOfProcess } from '../shared/settings.ts';
+import type { Store } from '../shared/store/contract.ts';
+import { openStore } from '../shared/store/open.ts';
+import { Auth } from './auth/auth.ts';
+import { createFirstAdmin, type FirstAdmin } from './auth/first-admin.ts';
+import { authOperations } from './auth/operations.ts';
+import type { ApiContext } from './context.ts';
+import { healthOperations, RequestCounters } from './http/health.ts';
+import { openApiOperation } from './http/open-api.ts';
+import type { Operation } from './http/operation.ts';
+import { createRouter, finishRouter } from './http/router.ts';
+import { listen } from './http/server.ts';
+import { NodeWatch } from './nodes/node-watch.ts';
+import { nodeOperations } from './nodes/operations.ts';
+import { applyOperations } from './resources/apply.ts';
+import { backendOperations } from './resources/backends.ts';
+import { canonicalName, kindOf } from './resources/kind-names.ts';
+import { objectOperations } from './resources/objects.ts';
+import { rulesOfKinds } from './resources/rules-of-kinds.ts';
+import { Adoption } from './revisions/adoption.ts';
+import { History } from './revisions/history.ts';
+import { revisionOperations } from './revisions/operations.ts';
+import { Present } from './revisions/present.ts';
+import { Upkeep } from './revisions/upkeep.ts';
+import { Writer } from './revisions/writer.ts';
+import { within } from './within.ts';
+
+export type { FirstAdmin } from './auth/first-admin.ts';
+
+export interface RunningApi {
+  /** Where it listens, as a client on this machine reaches it. */
+  readonly url: string;
+  /** What the first start on a fresh store created; null when somebody could log in already, or the store is away. */
+  readonly firstAdmin: FirstAdmin | null;
+  /** Ends calls, then connections; idempotent. */
+  close(): Promise<void>;
+}
+
+export interface ApiOptions {
+  /** A terminal is there to show the first password; default: whether stdout is one. */
+  readonly terminal?: boolean;
+  readonly clock?: Clock;
+}
+
+/** The store of a fresh start is asked this long before the API goes on without it. */
+const FIRST_STORE_MS = 3_000;
+
+/**
+ * Starts the API. Throws KontrolError `cannot_start` for what nobody but the operator can change: a port in use, an
+ * unreadable certificate, an unwritable data folder.
+ */
+export async function startApi(
+  settings: SettingsOfProcess,
+  log: Log,
+  options: ApiOptions = {},
+): Promise<RunningApi> {
+  const clock = options.clock ?? systemClock;
+  const closers: (() => Promise<void> | void)[] = [];
+  const close = closeOnce(closers);
+  try {
+    const store = await openStore(settings, log);
+    closers.push(() => store.close());
+    const bus = openBus(settings, log);
+    closers.push(() => bus.close());
+    const context = createContext(settings, log, clock, store, bus);
+    const upkeep = new Upkeep(context);
+    closers.push(() => closeContext(context, upkeep));
+    const server = await listen(settings, createApp(context));
+    closers.push(() => server.close());
+    const terminal = options.terminal ?? process.stdout.isTTY === true;
+    const firstAdmin = await enter(context, upkeep, terminal);
+    startContext(context, upkeep);
+    log.info('api_started', `the API listens on ${server.url}`, { url: server.url, store: store.type });
+    return { url: server.url, firstAdmin, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function createContext(
+  settings: SettingsOfProcess,
+  log: Log,
+  clock: Clock,
+  store: Store,
+  bus: Bus,
+): ApiContext {
+  const rules = rulesOfKinds({ live: store.live, settings, clock });
+  const present = new Present(store, log);
+  const writer = new Writer({ store, bus, present, clock, log, rules });
+  const history = new History(store, present);
+  const auth = new Auth({
+    live: store.live,
+    clock,
+    log,
+    apiToken: settings.apiToken,
+    secureCookie: settings.apiCert !== null,
+  });
+  const nodes = new NodeWatch(store, bus, clock);
+  const adoption = new Adoption({
+    store,
+    present,
+    history,
+    writer,
+    bus,
+    clock,
+    log,
+    intervalMs: settings.ttlMs,
+  });
+  return { settings, log, clock, store, bus, present, writer, history, auth, nodes, adoption, rules };
+}
+
+/** Every call of the API. Parts that are no plain calls (UI, live views) mount themselves on the app. */
+function createApp(context: ApiContext): Express {
+  const counters = new RequestCounters();
+  const operations: Operation[] = [
+    ...healthOperations(context, counters),
+    ...authOperations(context.auth),
+    ...objectOperations(context),
+    ...backendOperations(context),
+    ...applyOperations(context),
+    ...revisionOperations(context, { kindOf, canonicalName }),
+    ...nodeOperations(context),
+  ];
+  operations.push(openApiOperation(() => operations, packageVersion()));
+  const app = createRouter({
+    log: context.log,
+    identify: (request) => context.auth.identify(request),
+    operations,
+    onAnswer: counters.count,
+  });
+  finishRouter(app, context.log);
+  return app;
+}
+
+/** Makes the way in on a fresh store, now or as soon as the store answers. */
+async function enter(context: ApiContext, upkeep: Upkeep, terminal: boolean): Promise<FirstAdmin | null> {
+  const { settings, auth, log, clock } = context;
+  if (settings.apiToken !== null) return null;
+  const create = (shown: boolean) => createFirstAdmin({ auth, data: settings.data, terminal: shown, log });
+  try {
+    return await within(create(terminal), FIRST_STORE_MS, clock);
+  } catch (error) {
+    log.warn('store_unavailable', 'the API started without its store and goes on trying', {
+      reason: (error as Error).message,
+    });
+    // Nobody looks at the terminal later: then the password goes to its file.
+    upkeep.whenReachable(() => create(false).then(() => {}));
+    return null;
+  }
+}
+
+function startContext(context: ApiContext, upkeep: Upkeep): void {
+  context.auth.start();
+  context.nodes.start();
+  if (context.store.type === 'mongodb') context.adoption.start();
+  upkeep.start();
+}
+
+async function closeContext(context: ApiContext, upkeep: Upkeep): Promise<void> {
+  context.nodes.close();
+  context.auth.close();
+  await upkeep.close();
+  await context.adoption.close();
+  context.writer.close();
+}
+
+/** Closes in the opposite order of opening, once; what fails to close does not keep the rest open. */
+function closeOnce(closers: readonly (() => Promise<void> | void)[]): () => Promise<void> {
+  let closing: Promise<void> | null = null;
+  return () => {
+    closing ??= (async () => {
+      for (const closer of closers.toReversed()) await Promise.resolve(closer()).catch(() => {});
+    })();
+    return closing;
+  };
+}

@@ -1,0 +1,157 @@
+/**
+ * Which nodes live and what they serve: from their records in the store and from what they say on the bus. Life is
+ * told by the changes of a node's beat, timed on our own clock, so that no wrong clock makes a node look dead.
+ */
+import type { Bus } from '../../shared/bus/contract.ts';
+import type { Clock } from '../../shared/clock.ts';
+import type { LiveDocument, Store } from '../../shared/store/contract.ts';
+
+/** A node whose beat has not changed for this long does not live. Nodes beat every few seconds. */
+const LIFE_MS = 15_000;
+/** While somebody waits, records are read this often, for acknowledgements that the bus lost. */
+const POLL_MS = 250;
+const WATCH_MS = 5_000;
+const MAX_NODES = 1_000;
+
+interface Seen {
+  beat: unknown;
+  /** When the beat last changed, on the monotonic clock. */
+  changedAt: number;
+  seq: number;
+  /** When `seq` was first seen. */
+  seqAt: number;
+}
+
+export interface Waited {
+  /** Nodes that serve the change, with milliseconds from the write until this process knew. */
+  readonly nodes: readonly { readonly node: string; readonly ms: number }[];
+  readonly pending: readonly string[];
+}
+
+export class NodeWatch {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #seen = new Map<string, Seen>();
+  readonly #waiting = new Set<() => void>();
+  readonly #unsubscribe: () => void;
+  #cancel: (() => void) | null = null;
+  #closed = false;
+
+  constructor(store: Store, bus: Bus, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#unsubscribe = bus.subscribe('kontrol:applied', (message) => {
+      const { node, seq } = message ?? {};
+      if (typeof node === 'string' && typeof seq === 'number') this.#applied(node, seq);
+    });
+  }
+
+  /** Watches the beats, also when nobody waits: a node is dead only after it was watched. */
+  start(): void {
+    void this.#watch();
+  }
+
+  /** The records of all nodes, each with `name` and whether it lives. */
+  async list(): Promise<(LiveDocument & { readonly name: string; readonly live: boolean })[]> {
+    const records = await this.#read();
+    return records.map((record) => ({ ...record, name: record._id, live: this.#lives(record._id) }));
+  }
+
+  /** Resolves when every live node serves `seq`, after `timeoutMs`, or when `signal` is aborted. */
+  async waitFor(seq: number, began: number, timeoutMs: number, signal: AbortSignal): Promise<Waited> {
+    const deadline = this.#clock.monotonic() + timeoutMs;
+    for (;;) {
+      await this.#read().catch(() => []);
+      const waited = this.#progress(seq, began);
+      const left = deadline - this.#clock.monotonic();
+      if (waited.pending.length === 0 || left <= 0 || signal.aborted || this.#closed) return waited;
+      await this.#news(Math.min(left, POLL_MS), seq, signal);
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#unsubscribe();
+    this.#cancel?.();
+    for (const wake of [...this.#waiting]) wake();
+  }
+
+  #progress(seq: number, began: number): Waited {
+    const nodes: { node: string; ms: number }[] = [];
+    const pending: string[] = [];
+    for (const [node, seen] of this.#seen) {
+      if (!this.#lives(node)) continue;
+      if (seen.seq < seq) pending.push(node);
+      else nodes.push({ node, ms: Math.max(0, Math.round(seen.seqAt - began)) });
+    }
+    return { nodes, pending };
+  }
+
+  /** Waits for the last acknowledgement, but no longer than `ms`. */
+  #news(ms: number, seq: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        if (!this.#closed && !signal.aborted && this.#progress(seq, 0).pending.length > 0) return;
+        end();
+      };
+      const end = () => {
+        cancel();
+        this.#waiting.delete(wake);
+        signal.removeEventListener('abort', end);
+        resolve();
+      };
+      const cancel = this.#clock.after(ms, end);
+      signal.addEventListener('abort', end);
+      this.#waiting.add(wake);
+    });
+  }
+
+  #applied(node: string, seq: number): void {
+    const now = this.#clock.monotonic();
+    const seen = this.#seen.get(node);
+    if (seen === undefined) {
+      if (this.#seen.size < MAX_NODES) this.#seen.set(node, { beat: null, changedAt: now, seq, seqAt: now });
+    } else {
+      seen.changedAt = now;
+      if (seq > seen.seq) Object.assign(seen, { seq, seqAt: now });
+    }
+    for (const wake of [...this.#waiting]) wake();
+  }
+
+  #lives(node: string): boolean {
+    const seen = this.#seen.get(node);
+    return seen !== undefined && this.#clock.monotonic() - seen.changedAt < LIFE_MS;
+  }
+
+  async #read(): Promise<LiveDocument[]> {
+    const records = await this.#store.live.list('nodes');
+    const now = this.#clock.monotonic();
+    for (const { _id, beat, seq } of records) {
+      const served = typeof seq === 'number' ? seq : 0;
+      const seen = this.#seen.get(_id);
+      if (seen === undefined) {
+        if (this.#seen.size < MAX_NODES)
+          this.#seen.set(_id, { beat, changedAt: now, seq: served, seqAt: now });
+        continue;
+      }
+      if (seen.beat !== beat) Object.assign(seen, { beat, changedAt: now });
+      // A record may lag behind what the node said on the bus, but not for long: then the store was restored.
+      const lower = served < seen.seq && now - seen.seqAt > LIFE_MS;
+      if (served > seen.seq || lower) Object.assign(seen, { seq: served, seqAt: now });
+    }
+    this.#forgetRemoved(new Set(records.map((record) => record._id)));
+    return records;
+  }
+
+  /** A dead node whose record stays must stay known too, or it would look new again. */
+  #forgetRemoved(recorded: ReadonlySet<string>): void {
+    for (const node of this.#seen.keys()) {
+      if (!recorded.has(node) && !this.#lives(node)) this.#seen.delete(node);
+    }
+  }
+
+  async #watch(): Promise<void> {
+    await this.#read().catch(() => []);
+    if (!this.#closed) this.#cancel = this.#clock.after(WATCH_MS, () => void this.#watch());
+  }
+}

@@ -1,0 +1,33 @@
+/** `/v1/nodes`: the running proxies and what they say of themselves. */
+import { z } from 'zod';
+import { CHANGERS, READERS } from '../auth/caller.ts';
+import type { ApiContext } from '../context.ts';
+import { type Operation, operation, operationWithBody } from '../http/operation.ts';
+
+export function nodeOperations(context: ApiContext): Operation[] {
+  return [
+    operation({
+      method: 'GET',
+      path: '/v1/nodes',
+      summary: 'All nodes with what they serve, their processes, quarantined objects and alarms',
+      access: READERS,
+      async handle() {
+        const items = (await context.nodes.list()).map(({ _id, v, ...record }) => record);
+        return { body: { items, next: null, seq: context.present.seq, hash: context.present.hash } };
+      },
+    }),
+    operationWithBody(z.strictObject({}), {
+      method: 'POST',
+      path: '/v1/nodes/confirm',
+      summary: 'Deletions that nodes hold back because they look like an accident are meant',
+      access: CHANGERS,
+      bodyOptional: true,
+      handle({ caller }) {
+        context.log.info('deletions_confirmed', `${caller.name} confirmed the deletions that are held back`);
+        context.bus.publish('kontrol:ask', { ask: 'confirm' });
+        context.adoption.confirm();
+        return { status: 202, body: { asked: true } };
+      },
+    }),
+  ];
+}

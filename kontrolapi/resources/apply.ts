@@ -1,0 +1,176 @@
+/** `/v1/apply` and `/v1/export`: many objects as one atomic revision, and back. */
+import { z } from 'zod';
+import { type FieldProblem, KontrolError } from '../../shared/errors.ts';
+import { type Kind, SETTINGS_NAME } from '../../shared/model/kinds.ts';
+import type { Change } from '../../shared/model/revision.ts';
+import { CHANGERS, READERS } from '../auth/caller.ts';
+import type { ApiContext } from '../context.ts';
+import { APPLY_LIMIT, type Operation, operation, operationWithBody } from '../http/operation.ts';
+import { writeQuery } from '../http/query.ts';
+import { answerWrite } from '../revisions/answer.ts';
+import { effectiveChanges } from '../revisions/difference.ts';
+import type { Doc, View } from '../revisions/view.ts';
+import { below, toDocument } from './documents.ts';
+import { canonicalName, KIND_HINT, kindOf } from './kind-names.ts';
+
+const MAX_OBJECTS = 50_000;
+
+const applyBody = z.strictObject({
+  owner: z
+    .string()
+    .regex(/^[a-zA-Z0-9._/-]{1,128}$/, 'an owner has 1 to 128 of a-z A-Z 0-9 . _ / -')
+    .describe('whose objects these are'),
+  prune: z.boolean().optional().describe('delete what this owner has and the list has not; default false'),
+  message: z.string().max(500).optional(),
+  objects: z
+    .array(z.record(z.string(), z.unknown()))
+    .max(MAX_OBJECTS)
+    .describe('objects, each with its kind beside its fields'),
+});
+
+/** An object of the list, its kind and name known, its fields not yet validated. */
+interface Wanted {
+  readonly kind: Kind;
+  readonly name: string;
+  readonly input: Doc;
+  /** `objects.3.` */
+  readonly prefix: string;
+}
+
+export function applyOperations(context: ApiContext): Operation[] {
+  return [
+    operationWithBody(applyBody, {
+      method: 'POST',
+      path: '/v1/apply',
+      summary:
+        'Create and replace many objects as one revision; with prune delete what the owner had besides',
+      access: CHANGERS,
+      query: writeQuery,
+      bodyLimit: APPLY_LIMIT,
+      async handle({ body, query, caller, signal }) {
+        const wanted = readObjects(body.objects, body.owner);
+        const prefixes = new Map(wanted.map(({ kind, name, prefix }) => [`${kind}/${name}`, prefix]));
+        const outcome = await context.writer.submit(
+          {
+            author: caller.name,
+            message: query.message ?? body.message ?? '',
+            locate: (kind, name) => prefixes.get(`${kind}/${name}`) ?? '',
+            async decide(view) {
+              refuseOthers(view, wanted, body.owner);
+              const changes = await documents(context, view, wanted, query.dryRun !== true);
+              return body.prune === true ? [...changes, ...pruned(view, wanted, body.owner)] : changes;
+            },
+          },
+          query.dryRun,
+        );
+        const { changes } = outcome;
+        const unchanged = wanted.length - changes.filter((change) => change.doc !== null).length;
+        const told = outcome.differences().map(({ kind, name, change }) => ({ kind, name, change }));
+        return answerWrite(outcome, query, context.nodes, signal, { changes: told, unchanged });
+      },
+    }),
+    operation({
+      method: 'GET',
+      path: '/v1/export',
+      summary: 'All objects, in the shape that apply takes; with at= as they were at a revision',
+      access: READERS,
+      query: z.strictObject({
+        at: z
+          .string()
+          .regex(/^\d{1,15}$/, 'a revision is a positive integer')
+          .transform(Number)
+          .optional(),
+      }),
+      async handle({ query }) {
+        const state = await context.present.fresh(context.clock);
+        const seq = query.at ?? context.present.seq;
+        const held =
+          query.at === undefined || query.at === context.present.seq
+            ? [...state.all()].map(({ kind, doc }) => ({ kind, doc }))
+            : await context.history.objectsAt(query.at);
+        const objects = held.map(({ kind, doc }) => ({ kind, ...doc }));
+        return { headers: { 'Kontrol-Seq': String(seq) }, body: { seq, objects } };
+      },
+    }),
+  ];
+}
+
+/** Throws `invalid` with the path of every object whose kind or name cannot be told, or that stands twice. */
+function readObjects(objects: readonly Doc[], owner: string): Wanted[] {
+  const problems: FieldProblem[] = [];
+  const wanted = new Map<string, Wanted>();
+  for (const [index, object] of objects.entries()) {
+    const prefix = `objects.${index}.`;
+    const read = readObject(object, owner, prefix);
+    if ('message' in read) {
+      problems.push({ path: prefix + read.path, message: read.message });
+      continue;
+    }
+    const id = `${read.kind}/${read.name}`;
+    if (wanted.has(id)) problems.push({ path: `${prefix}name`, message: `${id} stands twice in the list` });
+    wanted.set(id, read);
+  }
+  if (problems.length > 0) throw new KontrolError('invalid', undefined, problems);
+  return [...wanted.values()];
+}
+
+function readObject({ kind: given, ...fields }: Doc, owner: string, prefix: string): Wanted | FieldProblem {
+  const kind = kindOf(given);
+  if (kind === undefined) return { path: 'kind', message: `expected ${KIND_HINT}` };
+  const name = kind === 'settings' ? SETTINGS_NAME : nameIn(kind, fields.name);
+  if (name instanceof Error) return { path: 'name', message: name.message };
+  if (fields.owner !== undefined && fields.owner !== owner) {
+    return { path: 'owner', message: `the list belongs to ${owner}; leave the owner out` };
+  }
+  return { kind, name, input: { ...fields, owner }, prefix };
+}
+
+function nameIn(kind: Kind, name: unknown): string | Error {
+  return typeof name === 'string' ? canonicalName(kind, name) : new Error('expected a name');
+}
+
+/** What another owner's file says must not be overwritten by this one; what nobody owns may be taken. */
+function refuseOthers(view: View, wanted: readonly Wanted[], owner: string): void {
+  const problems = wanted.flatMap(({ kind, name, prefix }) => {
+    const present = view.get(kind, name)?.doc.owner;
+    if (present === undefined || present === owner) return [];
+    return [{ path: `${prefix}owner`, message: `${kind} ${name} belongs to ${String(present)}` }];
+  });
+  if (problems.length === 0) return;
+  throw new KontrolError(
+    'conflict',
+    'Some objects belong to another owner; apply them there, or remove their owner first',
+    problems,
+  );
+}
+
+async function documents(
+  context: ApiContext,
+  view: View,
+  wanted: readonly Wanted[],
+  keep: boolean,
+): Promise<Change[]> {
+  const changes: Change[] = [];
+  const problems: FieldProblem[] = [];
+  for (const { kind, name, input, prefix } of wanted) {
+    try {
+      const { doc } = await toDocument(kind, input, view.get(kind, name), context.rules(kind), keep);
+      changes.push({ kind, name, doc });
+    } catch (thrown) {
+      const error = below(prefix, thrown);
+      if (!(error instanceof KontrolError) || error.code !== 'invalid') throw error;
+      problems.push(...error.problems);
+    }
+  }
+  if (problems.length > 0) throw new KontrolError('invalid', undefined, problems);
+  return effectiveChanges(view, changes);
+}
+
+function pruned(view: View, wanted: readonly Wanted[], owner: string): Change[] {
+  const kept = new Set(wanted.map(({ kind, name }) => `${kind}/${name}`));
+  const changes: Change[] = [];
+  for (const { kind, name, doc } of view.all()) {
+    if (doc.owner === owner && !kept.has(`${kind}/${name}`)) changes.push({ kind, name, doc: null });
+  }
+  return changes;
+}

@@ -1,0 +1,52 @@
+/** What is special to TCP listeners: one port has one listener, and somewhere to go. */
+import type { FieldProblem } from '../../shared/errors.ts';
+import type { Listener } from '../../shared/model/listener.ts';
+import type { Rule } from '../../shared/model/rule.ts';
+import type { View } from '../revisions/view.ts';
+import type { KindRules } from './kind-rules.ts';
+
+const ANY_ADDRESS = new Set(['', '0.0.0.0', '::', '[::]']);
+
+export function listenerRules(): KindRules {
+  return {
+    check(doc, draft, name) {
+      const listener = doc as unknown as Listener;
+      const problems: FieldProblem[] = [];
+      const hosts = Object.keys(listener.hosts ?? {});
+      if (listener.service === undefined && hosts.length === 0) {
+        problems.push({
+          path: 'service',
+          message: 'a listener needs a service (or hosts with tls passthrough)',
+        });
+      }
+      if (hosts.length > 0 && listener.tls !== 'passthrough') {
+        problems.push({ path: 'hosts', message: 'hosts are told apart by TLS only: set tls to passthrough' });
+      }
+      const other = sharesPort(listener, name, draft);
+      if (other !== null) {
+        problems.push({ path: 'port', message: `listener ${other} has port ${listener.port} already` });
+      }
+      return { problems, warnings: uselessRules(listener, draft) };
+    },
+  };
+}
+
+function sharesPort(listener: Listener, name: string, draft: View): string | null {
+  for (const [otherName, { doc }] of draft.entries('listener')) {
+    const other = doc as unknown as Listener;
+    if (otherName === name || other.port !== listener.port) continue;
+    const [a, b] = [listener.address ?? '', other.address ?? ''];
+    if (a === b || ANY_ADDRESS.has(a) || ANY_ADDRESS.has(b)) return otherName;
+  }
+  return null;
+}
+
+function uselessRules(listener: Listener, draft: View): FieldProblem[] {
+  return (listener.firewall ?? []).flatMap((name, index) => {
+    const rule = draft.get('rule', name)?.doc as unknown as Rule | undefined;
+    if (rule === undefined || (rule.type !== 'rate' && rule.list !== 'securepage')) return [];
+    return [
+      { path: `firewall.${index}`, message: `rule ${name} speaks HTTP and has no effect on a TCP listener` },
+    ];
+  });
+}

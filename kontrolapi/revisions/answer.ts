@@ -1,0 +1,33 @@
+/** The answer to a write: what became of it, and with `wait=all` which nodes serve it. */
+import type { Answer } from '../http/operation.ts';
+import { DEFAULT_WAIT_MS, type WriteQuery } from '../http/query.ts';
+import type { NodeWatch } from '../nodes/node-watch.ts';
+import type { Outcome } from './writer.ts';
+
+/**
+ * `content` is what the call is about; it is joined by `seq` and `warnings`, by `changes` and `dryRun` for a dry
+ * run, by `nodes` (and `pending`) for `wait=all`. The status is 202 while nodes are pending: the write stands.
+ */
+export async function answerWrite(
+  outcome: Outcome,
+  query: WriteQuery,
+  nodes: NodeWatch,
+  signal: AbortSignal,
+  content: Readonly<Record<string, unknown>>,
+  more: { readonly status?: number; readonly headers?: Readonly<Record<string, string>> } = {},
+): Promise<Answer> {
+  const { seq, warnings } = outcome;
+  const headers = { ...more.headers, 'Kontrol-Seq': String(seq) };
+  if (query.dryRun === true) {
+    return { headers, body: { dryRun: true, seq, changes: outcome.differences(), warnings } };
+  }
+  if (query.wait === undefined) {
+    return { status: more.status, headers, body: { ...content, seq, warnings } };
+  }
+  const waited = await nodes.waitFor(seq, outcome.began, query.timeout ?? DEFAULT_WAIT_MS, signal);
+  return {
+    status: waited.pending.length > 0 ? 202 : (more.status ?? 200),
+    headers,
+    body: { ...content, seq, warnings, nodes: waited.nodes, pending: waited.pending },
+  };
+}

@@ -1,0 +1,148 @@
+/**
+ * The log read for people: pages from the newest to the oldest, one revision, and the objects as they were at any
+ * revision that retention has left.
+ */
+import { KontrolError } from '../../shared/errors.ts';
+import { KINDS, type Kind } from '../../shared/model/kinds.ts';
+import type { Revision } from '../../shared/model/revision.ts';
+import type { Store } from '../../shared/store/contract.ts';
+import type { Present } from './present.ts';
+import type { Doc, Named } from './view.ts';
+
+const PAGE = 200;
+
+/** Objects by `kind/name`, as they were. */
+export type Past = ReadonlyMap<string, Named>;
+
+export class History {
+  readonly #store: Store;
+  readonly #present: Present;
+
+  constructor(store: Store, present: Present) {
+    this.#store = store;
+    this.#present = present;
+  }
+
+  /** Throws `not_found`, also for what retention has removed. */
+  async get(seq: number): Promise<Revision> {
+    const revision = await this.#at(seq);
+    if (revision !== null) return revision;
+    throw new KontrolError(
+      'not_found',
+      `There is no revision ${seq}, or it is older than the history that is kept`,
+    );
+  }
+
+  /** Revisions before `before` (all with null), newest first. Reads only as far as the caller goes on. */
+  async *descending(before: number | null): AsyncGenerator<Revision> {
+    let upTo = before === null ? this.#present.seq : Math.min(before - 1, this.#present.seq);
+    const oldest = await this.oldest();
+    while (upTo >= oldest) {
+      const from = Math.max(oldest - 1, upTo - PAGE);
+      const since = await this.#store.since(from, upTo - from);
+      if (since.trimmed) return;
+      for (const revision of since.revisions.toReversed()) if (revision.seq <= upTo) yield revision;
+      upTo = from;
+    }
+  }
+
+  /** The oldest revision that is kept; one more than the newest when there is none. */
+  async oldest(): Promise<number> {
+    let low = 1;
+    let high = this.#present.seq + 1;
+    // Retention removes from the old end only, so "is it there" turns once.
+    while (low < high) {
+      const middle = low + Math.floor((high - low) / 2);
+      if ((await this.#at(middle)) === null) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** The newest revision that is kept, up to `upTo`, and older than `time`; null when there is none. */
+  async lastBefore(time: number, upTo: number): Promise<number | null> {
+    let low = await this.oldest();
+    const first = low;
+    let high = Math.min(upTo, this.#present.seq) + 1;
+    // Times of revisions may step back with a clock, but not so far that days matter.
+    while (low < high) {
+      const middle = low + Math.floor((high - low) / 2);
+      const revision = await this.#at(middle);
+      if (revision !== null && revision.at < time) low = middle + 1;
+      else high = middle;
+    }
+    return low > first ? low - 1 : null;
+  }
+
+  /** What an object was before a revision; null when it was not there, undefined when the history does not tell. */
+  async before(
+    seq: number,
+    wanted: readonly { kind: Kind; name: string }[],
+  ): Promise<Map<string, Doc | null | undefined>> {
+    const found = new Map<string, Doc | null | undefined>();
+    const open = new Set(wanted.map(({ kind, name }) => `${kind}/${name}`));
+    let reached = seq;
+    for await (const revision of this.descending(seq)) {
+      if (open.size === 0) break;
+      reached = revision.seq;
+      for (const { kind, name, doc } of revision.changes) {
+        const key = `${kind}/${name}`;
+        if (open.delete(key)) found.set(key, doc);
+      }
+    }
+    for (const key of open) found.set(key, reached <= 1 ? null : undefined);
+    return found;
+  }
+
+  /**
+   * All objects as they were after revision `seq`. Throws `not_found` when the history does not reach that far for
+   * an object that was changed since.
+   */
+  async at(seq: number): Promise<Past> {
+    if (seq > this.#present.seq) throw new KontrolError('not_found', `There is no revision ${seq} yet`);
+    const past = new Map<string, Named>();
+    const state = this.#present.state;
+    const newest = this.#present.seq;
+    for (const object of state.all()) {
+      if (object.rev <= seq) past.set(`${object.kind}/${object.name}`, object);
+    }
+    // What was changed later: its last version up to `seq`, looked for from there back.
+    const open = new Map<string, { kind: Kind; name: string }>();
+    for await (const revision of this.descending(newest + 1)) {
+      if (revision.seq <= seq) break;
+      for (const { kind, name } of revision.changes) open.set(`${kind}/${name}`, { kind, name });
+    }
+    let reached = seq + 1;
+    for await (const revision of this.descending(seq + 1)) {
+      if (open.size === 0) break;
+      reached = revision.seq;
+      for (const { kind, name, doc } of revision.changes) {
+        if (!open.delete(`${kind}/${name}`)) continue;
+        if (doc !== null) past.set(`${kind}/${name}`, { kind, name, rev: revision.seq, doc });
+      }
+    }
+    if (open.size > 0 && reached > 1) {
+      const [first] = open.keys();
+      throw new KontrolError(
+        'not_found',
+        `The history that is kept does not tell what ${first} was at revision ${seq}`,
+      );
+    }
+    return past;
+  }
+
+  /** The same, in an order in which references point backwards. */
+  async objectsAt(seq: number): Promise<Named[]> {
+    const order = (object: Named) => KINDS.indexOf(object.kind);
+    return [...(await this.at(seq)).values()].sort(
+      (a, b) => order(a) - order(b) || (a.name < b.name ? -1 : 1),
+    );
+  }
+
+  async #at(seq: number): Promise<Revision | null> {
+    if (seq < 1 || seq > this.#present.seq) return null;
+    const since = await this.#store.since(seq - 1, 1);
+    const revision = since.trimmed ? undefined : since.revisions[0];
+    return revision !== undefined && revision.seq === seq ? revision : null;
+  }
+}
