@@ -9,7 +9,7 @@ import type { Decision, DecisionLabels, FieldChanges, RequestView } from './deci
 import { explainHosts, explainRoutes } from './explain.ts';
 import { evaluate, type FirewallSubject, type Refusal, type RuleReference } from './firewall.ts';
 import { inMaintenance, retryAfter } from './maintenance.ts';
-import { malformed, normalisePath, otherReadings } from './path.ts';
+import { MAX_AMBIGUOUS_LENGTH, malformed, normalisePath, otherReadings } from './path.ts';
 import type { Recorder } from './recorder.ts';
 import { httpsLocation, keepingLocation, rewritePath } from './rewrite.ts';
 import type { Table } from './table.ts';
@@ -171,7 +171,8 @@ function decideRoute(
   response: FieldChanges | null,
   recorder: Recorder | null,
 ): Decision {
-  const { rawPath } = request;
+  // An absolute target may have no path (RFC 9112 §3.2.2): that is the root.
+  const rawPath = request.rawPath === '' ? '/' : request.rawPath;
   // `OPTIONS *` is about the server; it goes where "/" goes.
   const asterisk = rawPath === '*';
   const normal = asterisk ? null : normalisePath(rawPath);
@@ -181,7 +182,8 @@ function decideRoute(
   }
   const route = domain.paths.find(path, request);
   if (recorder !== null) explainRoutes(domain, path, request, route, recorder);
-  if (normal !== null && isAmbiguous(domain, request, path, route)) {
+  if (normal !== null && isAmbiguous(domain, request, normal, route)) {
+    recorder?.note('another reading of the raw path leads to another route');
     return page('path_ambiguous', view.labels, response);
   }
   if (route === null) {
@@ -195,16 +197,17 @@ function decideRoute(
 /**
  * Whether another reading of the raw path leads elsewhere: to another route, or to one where this leads to none.
  * Rules hang on routes, so the same route means the same rules. A `%` that begins no escape is always refused, as
- * nginx, Apache and Caddy do.
+ * nginx, Apache and Caddy do, and so is a very long path with ambiguous parts: its readings would cost too much.
  */
 function isAmbiguous(
   domain: CompiledDomain,
   request: RequestView,
-  path: string,
+  normal: { readonly path: string; readonly ambiguous: boolean },
   route: CompiledRoute | null,
 ): boolean {
-  if (malformed(request.rawPath)) return true;
-  for (const reading of otherReadings(request.rawPath, path)) {
+  const { rawPath } = request;
+  if (normal.ambiguous && (rawPath.length > MAX_AMBIGUOUS_LENGTH || malformed(rawPath))) return true;
+  for (const reading of otherReadings(rawPath, normal.path)) {
     if (domain.paths.find(reading, request) !== route) return true;
   }
   return false;

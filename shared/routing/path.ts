@@ -98,26 +98,36 @@ function resolve(path: string): string {
   return `/${kept.join('/')}`;
 }
 
+/** Longest path with ambiguous parts whose readings are worked out, in characters; longer ones are refused. */
+export const MAX_AMBIGUOUS_LENGTH = 4_096;
+
 /**
- * Every other way in which a server could read `rawPath`, without the normalised one; no two are equal:
- * 1. as written (escapes in upper case only), 2. decoded without resolving dots or slashes, 3. with dots resolved
- * but doubled slashes kept, and, when the path holds encoded slashes or backslashes, raw backslashes, or dot
- * segments with parameters, 4. with those read as slashes and plain dot segments, both ways, and 5. each of them
- * cut at an encoded NUL. Decoding twice (`%252e`) is not among them: no server does it by default.
+ * Every other way in which a server could read `rawPath`, without the normalised one; no two are equal. A server may
+ * take it as written or decoded; as the path allows, take encoded slashes, backslashes and encoded backslashes for
+ * slashes, drop the parameters of dot segments (`..;x`), end it at an encoded NUL; and may then merge doubled slashes,
+ * resolve dot segments, both or neither. Not among them: decoding twice (`%252e`) and dropping the parameters of
+ * ordinary segments; what does that by default is not put behind a proxy with path rules.
  */
 export function otherReadings(rawPath: string, normalised: string): ReadonlySet<string> {
   const written = escapeInvisible(rawPath).replace(/%[0-9A-Fa-f]{2}/g, (triplet) => triplet.toUpperCase());
   const decoded = decodeUnreserved(rawPath);
-  const readings = new Set([written, decoded, mergeSlashes(decoded), resolve(decoded)]);
+  const texts = new Set([written, decoded]);
   if (AMBIGUOUS.test(decoded)) {
-    const slashed = decoded.replace(/%2F|%5C|\\/g, '/').replace(/\/(\.{1,2});[^/]*/g, '/$1');
-    readings.add(resolve(slashed));
-    readings.add(resolve(mergeSlashes(slashed)));
-    for (const reading of [...readings, normalised]) {
-      const nul = reading.indexOf('%00');
-      if (nul > 0) readings.add(reading.slice(0, nul));
-    }
+    const slashed = decoded.replace(/%2F|%5C|\\/g, '/');
+    texts.add(slashed).add(slashed.replace(/\/(\.{1,2});[^/]*/g, '/$1'));
+    for (const text of [...texts]) texts.add(beforeNul(text));
+  }
+  const readings = new Set<string>();
+  for (const text of texts) {
+    const merged = mergeSlashes(text);
+    for (const reading of [text, merged, resolve(text), resolve(merged)])
+      readings.add(reading).add(beforeNul(reading));
   }
   readings.delete(normalised);
   return readings;
+}
+
+function beforeNul(path: string): string {
+  const nul = path.indexOf('%00');
+  return nul === -1 ? path : path.slice(0, nul);
 }
