@@ -22,6 +22,7 @@ import { createRouter, finishRouter } from './http/router.ts';
 import { listen } from './http/server.ts';
 import { NodeWatch } from './nodes/node-watch.ts';
 import { nodeOperations } from './nodes/operations.ts';
+import { WorkerService } from './registry/service.ts';
 import { applyOperations } from './resources/apply.ts';
 import { backendOperations } from './resources/backends.ts';
 import { canonicalName, kindOf } from './resources/kind-names.ts';
@@ -75,11 +76,14 @@ export async function startApi(
     const context = createContext(settings, log, clock, store, bus);
     const upkeep = new Upkeep(context);
     closers.push(() => closeContext(context, upkeep));
-    const server = await listen(settings, createApp(context));
+    const workers = new WorkerService(context);
+    closers.push(() => workers.close());
+    const server = await listen(settings, createApp(context, workers));
     closers.push(() => server.close());
     const terminal = options.terminal ?? process.stdout.isTTY === true;
     const firstAdmin = await enter(context, upkeep, terminal);
     startContext(context, upkeep);
+    workers.start();
     log.info('api_started', `the API listens on ${server.url}`, { url: server.url, store: store.type });
     return { url: server.url, firstAdmin, close };
   } catch (error) {
@@ -121,7 +125,7 @@ function createContext(
 }
 
 /** Every call of the API. Parts that are no plain calls (UI, live views) mount themselves on the app. */
-function createApp(context: ApiContext): Express {
+function createApp(context: ApiContext, workers: WorkerService): Express {
   const counters = new RequestCounters();
   const operations: Operation[] = [
     ...healthOperations(context, counters),
@@ -131,6 +135,7 @@ function createApp(context: ApiContext): Express {
     ...applyOperations(context),
     ...revisionOperations(context, { kindOf, canonicalName }),
     ...nodeOperations(context),
+    ...workers.operations,
   ];
   operations.push(openApiOperation(() => operations, packageVersion()));
   const app = createRouter({

@@ -57,6 +57,11 @@ export class NodeWatch {
     return records.map((record) => ({ ...record, name: record._id, live: this.#lives(record._id) }));
   }
 
+  /** Names of the nodes that live, as far as this process has seen. */
+  live(): string[] {
+    return [...this.#seen.keys()].filter((node) => this.#lives(node));
+  }
+
   /** Resolves when every live node serves `seq`, after `timeoutMs`, or when `signal` is aborted. */
   async waitFor(seq: number, began: number, timeoutMs: number, signal: AbortSignal): Promise<Waited> {
     const deadline = this.#clock.monotonic() + timeoutMs;
