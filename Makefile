@@ -15,6 +15,7 @@ check: build
 	@sh scripts/check.sh
 
 test: check
+	@node dist/test/services/install.js
 	@node dist/test/run.js
 
 bench: build
