@@ -2,6 +2,7 @@
  * The messages between primary, sync and serving processes, over Node's IPC ('json' serialization). The primary
  * relays between sync and serving without looking inside. A process ignores a message type it does not know.
  */
+import type { ControlPort } from '../../shared/backend-addresses.ts';
 import type { Quarantined } from '../../shared/model/live.ts';
 import type { RejectedEntry, TableEntry } from '../../shared/routing/entry.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
@@ -112,8 +113,10 @@ export type PrimaryToServing =
 
 /** serving → primary. */
 export type ServingToPrimary =
-  /** It has a table (or word that there is none) and accepts on every socket it was given. */
+  /** It has a table (or word that there is none) and accepts on every socket it was given or will be. */
   | { readonly type: 'ready' }
+  /** It accepts on this socket. */
+  | { readonly type: 'accepting'; readonly key: string }
   | { readonly type: 'pong'; readonly n: number; readonly rss: number; readonly connections: number }
   | { readonly type: 'wants-spare'; readonly key: string }
   /** The kernel refused to listen on a socket that could be bound: somebody else was faster. */
@@ -165,4 +168,6 @@ export interface StartMessage {
   /** Number of the serving process, 1…; 0 for sync. */
   readonly id: number;
   readonly settings: SettingsOfProcess;
+  /** For serving processes: where our own control plane listens, which no backend may reach. */
+  readonly control?: readonly ControlPort[];
 }

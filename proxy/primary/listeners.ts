@@ -66,6 +66,11 @@ export class Listeners {
     return [...this.#open.values(), ...this.#reserved.values()].map((socket) => socket.spec);
   }
 
+  /** Keys of what is open, HTTPS apart that waits for a certificate. */
+  openKeys(): string[] {
+    return [...this.#open.keys()];
+  }
+
   /** A process that accepts from here on, on every socket that is open now or opens later. */
   add(receiver: SocketReceiver): void {
     this.#receivers.add(receiver);

@@ -3,11 +3,13 @@
  * running, carries their messages, and ends them in order. It promises that no failure of its own ends it.
  */
 import { EventEmitter, once } from 'node:events';
+import { open } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import { KontrolError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
+import { accessLogTarget } from '../../shared/settings-values.ts';
 import type { ListenerSpec, PrimaryToServing, PrimaryToSync, ServingToPrimary } from '../link/messages.ts';
 import type { Child } from './child.ts';
 import { Listeners } from './listeners.ts';
@@ -36,7 +38,7 @@ export interface NodeOptions {
 export interface RunningNode {
   /** Every bound socket with its actual port; HTTPS ones also before there is a certificate. */
   listening(): readonly ListenerSpec[];
-  /** Resolves when the first serving process accepts. */
+  /** Resolves when every open port is accepted on. */
   readonly ready: Promise<void>;
   /** Resolves with the exit code when everything has ended. Never rejects. */
   readonly ended: Promise<number>;
@@ -70,6 +72,9 @@ class Node implements RunningNode {
   readonly #relay: Relay;
   readonly #rolling: Rolling;
   readonly #signals: Signals;
+  /** Keys of sockets that some process accepts on. */
+  readonly #accepting = new Set<string>();
+  #bound = false;
   #stopping = false;
   #telling: NodeJS.Immediate | null = null;
 
@@ -101,7 +106,8 @@ class Node implements RunningNode {
       onStarted: (child) => this.#started(child),
       onMessage: (child, message) => this.#relay.receive(child, message),
       onReady: () => {
-        this.#events.emit('ready');
+        this.#events.emit('table');
+        this.#checkReady();
         this.#tellProcesses();
       },
       onDraining: (child) => {
@@ -120,7 +126,10 @@ class Node implements RunningNode {
     this.#rolling = new Rolling(this.#supervisor, settings.memoryLimitMb, log);
     this.#signals = takeSignals(log, {
       stop: () => this.stop(),
-      stopNow: () => this.#supervisor.kill(),
+      // Also when somebody else ends this process during the drain: nothing of a stopped node stays behind.
+      exiting: () => {
+        if (this.#stopping) this.#supervisor.kill();
+      },
       restart: () => void this.restart(),
       reopenLogs: () => {
         for (const child of this.#supervisor.serving())
@@ -135,14 +144,16 @@ class Node implements RunningNode {
       const folder = await prepareFolder(data, node).catch((error: Error) => {
         throw new KontrolError('cannot_start', `the data folder ${data} cannot be used: ${error.message}`);
       });
+      await checkAccessLog(this.#settings.accessLog);
       const relieves = (await findOrphans(folder)).length > 0;
       if (relieves) {
         // They serve meanwhile: the ports change hands only when a process of ours can answer.
         this.#supervisor.start();
         const waited = new Promise<void>((resolve) => this.#clock.after(RELIEF_MS, resolve));
-        await Promise.race([this.ready, waited]);
+        await Promise.race([once(this.#events, 'table'), waited]);
       }
       await this.#bind(folder);
+      this.#bound = true;
       if (!relieves) this.#supervisor.start();
       this.#rolling.start();
     } catch (error) {
@@ -224,6 +235,10 @@ class Node implements RunningNode {
       case 'ready':
         this.#supervisor.ready(child);
         return;
+      case 'accepting':
+        this.#accepting.add(message.key);
+        this.#checkReady();
+        return;
       case 'pong':
         child.pong();
         child.rss = message.rss;
@@ -240,6 +255,11 @@ class Node implements RunningNode {
     }
   }
 
+  #checkReady(): void {
+    if (!this.#bound || !this.#supervisor.seated().some((child) => child.state === 'ready')) return;
+    if (this.#listeners.openKeys().every((key) => this.#accepting.has(key))) this.#events.emit('ready');
+  }
+
   /** Once for whatever changes within one turn of the event loop. */
   #tellProcesses(): void {
     this.#telling ??= setImmediate(() => {
@@ -250,6 +270,17 @@ class Node implements RunningNode {
 
   #toSync(message: PrimaryToSync): void {
     this.#supervisor.sync?.send(message);
+  }
+}
+
+/** Serving processes open it; one that cannot be opened is better said here, once. */
+async function checkAccessLog(accessLog: string): Promise<void> {
+  const target = accessLogTarget(accessLog);
+  if (target.format === 'off' || target.file === null) return;
+  try {
+    await (await open(target.file, 'a', 0o640)).close();
+  } catch (error) {
+    throw new KontrolError('cannot_start', `the access log cannot be written: ${(error as Error).message}`);
   }
 }
 

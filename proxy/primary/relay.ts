@@ -15,6 +15,7 @@ import type { Child } from './child.ts';
 /** Message types that a serving process means for the primary; everything else it says is for sync. */
 const FOR_PRIMARY: ReadonlySet<unknown> = new Set<ServingToPrimary['type']>([
   'ready',
+  'accepting',
   'pong',
   'drained',
   'wants-spare',

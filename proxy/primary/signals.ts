@@ -7,8 +7,8 @@ import type { Log } from '../../shared/log.ts';
 
 export interface Orders {
   stop(): void;
-  /** Ends every other process; this one exits right after. */
-  stopNow(): void;
+  /** This process exits right after. */
+  exiting(): void;
   restart(): void;
   reopenLogs(): void;
 }
@@ -25,13 +25,13 @@ export interface Signals {
 
 export function takeSignals(log: Log, orders: Orders): Signals {
   let stopped = false;
+  const onExit = () => orders.exiting();
   const stop = (exitCode: number) => {
     if (!stopped) {
       stopped = true;
       orders.stop();
       return;
     }
-    orders.stopNow();
     process.exit(exitCode);
   };
   const onStop = (signal: NodeJS.Signals) => {
@@ -57,6 +57,7 @@ export function takeSignals(log: Log, orders: Orders): Signals {
     } else if (type === 'restart') orders.restart();
     else if (type === 'reopen-logs') orders.reopenLogs();
   };
+  process.on('exit', onExit);
   process.on('SIGINT', onStop);
   process.on('SIGTERM', onStop);
   process.on('SIGHUP', onHangUp);
@@ -67,6 +68,7 @@ export function takeSignals(log: Log, orders: Orders): Signals {
   if (process.connected) process.on('message', onMessage);
   return {
     close() {
+      process.off('exit', onExit);
       process.off('SIGINT', onStop);
       process.off('SIGTERM', onStop);
       process.off('SIGHUP', onHangUp);

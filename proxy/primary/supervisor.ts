@@ -2,6 +2,7 @@
  * Starts the sync process and the serving processes and keeps them running: whoever dies or stops answering is
  * replaced. Knows who is who; what is said goes through `relay.ts`, who listens where through `listeners.ts`.
  */
+import { controlPorts } from '../../shared/backend-addresses.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
@@ -161,11 +162,10 @@ export class Supervisor {
       onGone: (gone) => this.#gone(gone),
     });
     this.#children.add(child);
-    const start: StartMessage = {
-      type: 'start',
-      id: child.id,
-      settings: role === 'sync' ? settings : forServing(settings),
-    };
+    const start: StartMessage =
+      role === 'sync'
+        ? { type: 'start', id: 0, settings }
+        : { type: 'start', id: child.id, settings: forServing(settings), control: controlPorts(settings) };
     child.send(start);
     // The seat knows its child only after this call has returned.
     queueMicrotask(() => {

@@ -16,8 +16,8 @@ export interface Followers {
   /** Names that `setService` was called with and that are not gone. */
   serviceNames(): Iterable<string>;
   setBrand(name: string, templates: Readonly<Partial<Record<string, string>>> | null): void;
-  /** Certificates, their keys or client certificates changed, or all of them may have. */
-  certificatesChanged(table: Table): void;
+  /** Certificates, their keys or client certificates changed, or all may have. Returns what cannot be used. */
+  certificatesChanged(table: Table): readonly RejectedEntry[];
 }
 
 /** What everything is answered while there is no table. */
@@ -62,18 +62,6 @@ export class AppliedTable {
     return this.#table?.limits() ?? DEFAULT_LIMITS;
   }
 
-  /** Chain and key of a certificate object; null when there is none or its key is missing. */
-  certificate(name: string): { readonly certificate: string; readonly key: string } | null {
-    const table = this.#table;
-    if (table === null) return null;
-    for (const { name: candidate, certificate, keyDigest } of table.certificates()) {
-      if (candidate !== name) continue;
-      const key = table.secret(`certificate/${keyDigest}`);
-      return key === undefined ? null : { certificate, key };
-    }
-    return null;
-  }
-
   /** A load begins; the table in force stays until its last entries are there. */
   load(generation: number): void {
     this.#loading = { generation, table: new Table(this.#options), rejected: [] };
@@ -98,7 +86,7 @@ export class AppliedTable {
     const change = table.apply(entries);
     for (const name of change.services) this.#followService(table, name, change.rejected);
     for (const name of change.brands) this.#followBrand(table, name);
-    if (change.certificates) this.#followers.certificatesChanged(table);
+    if (change.certificates) change.rejected.push(...this.#followers.certificatesChanged(table));
     return change.rejected;
   }
 
@@ -111,7 +99,7 @@ export class AppliedTable {
     for (const name of gone) this.#followService(table, name, rejected);
     const pages = [...table.pages()].map(({ name }) => name);
     for (const name of new Set([...this.#brands, ...pages])) this.#followBrand(table, name);
-    this.#followers.certificatesChanged(table);
+    rejected.push(...this.#followers.certificatesChanged(table));
   }
 
   #followService(table: Table, name: string, rejected: RejectedEntry[]): void {

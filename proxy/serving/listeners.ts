@@ -22,6 +22,8 @@ export interface ListenersOptions {
   /** How to accept, asked when a socket is opened. */
   mode(): AcceptMode;
   onStream(stream: ByteStream, spec: ListenerSpec): void;
+  /** A connection on an https socket, before its handshake. */
+  onSecure(socket: net.Socket, spec: ListenerSpec): void;
   /** Accepting failed: out of descriptors or memory. */
   onAcceptError(): void;
   toPrimary(message: ServingToPrimary): void;
@@ -113,6 +115,7 @@ class Listener {
   #handle: ReceivedHandle | null;
   #spare: ReceivedHandle | null = null;
   #server: net.Server | null = null;
+  #announced = false;
 
   constructor(spec: ListenerSpec, handle: ReceivedHandle | null, options: ListenersOptions) {
     this.spec = spec;
@@ -132,7 +135,12 @@ class Listener {
 
   open(): void {
     const handle = this.#handle;
-    if (handle === null || this.#server !== null) return;
+    if (handle === null || this.#server !== null) {
+      // Without a handle the primary accepts, and what it sends is served.
+      if (this.#server === null && !this.#announced)
+        this.#options.toPrimary({ type: 'accepting', key: this.spec.key });
+      return;
+    }
     this.#handle = null;
     const server = net.createServer({ allowHalfOpen: true });
     this.#server = server;
@@ -154,13 +162,18 @@ class Listener {
       listening = true;
     });
     server.listen(handle, BACKLOG);
-    if (server.listening)
-      acceptStreams(server, (stream) => this.#options.onStream(stream, this.spec), this.#options.mode());
+    if (!server.listening) return;
+    const { spec } = this;
+    if (!this.#announced) this.#options.toPrimary({ type: 'accepting', key: spec.key });
+    this.#announced = true;
+    if (spec.type === 'https') server.on('connection', (socket) => this.#options.onSecure(socket, spec));
+    else acceptStreams(server, (stream) => this.#options.onStream(stream, spec), this.#options.mode());
   }
 
   accept(socket: net.Socket): void {
     socket.setKeepAlive(true, 60_000);
-    this.#options.onStream(wrapSocket(socket), this.spec);
+    if (this.spec.type === 'https') this.#options.onSecure(socket, this.spec);
+    else this.#options.onStream(wrapSocket(socket), this.spec);
   }
 
   pause(): void {

@@ -4,6 +4,7 @@
  */
 import type net from 'node:net';
 import { AddressSet } from '../../shared/address.ts';
+import { BackendAddresses } from '../../shared/backend-addresses.ts';
 import { systemClock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import { createLog } from '../../shared/log-create.ts';
@@ -23,10 +24,12 @@ import { createObserver, type ProcessObserver } from '../observe/observer.ts';
 import { createPages } from '../pages/pages.ts';
 import { type AcceptMode, chooseAcceptMode } from '../stream/accept.ts';
 import { TimerWheel } from '../stream/timer-wheel.ts';
+import { TlsFront } from '../tls/tls-front.ts';
 import { netConnector } from '../upstream/connector.ts';
 import { createUpstreams, type ManagedUpstreams } from '../upstream/upstreams.ts';
 import { Admission } from './admission.ts';
 import { AppliedTable } from './apply.ts';
+import { Certificates } from './certificates.ts';
 import { Connections } from './connections.ts';
 import { Descriptors } from './descriptors.ts';
 import { Drain } from './drain.ts';
@@ -66,15 +69,24 @@ export class ServingProcess {
     this.#settings = settings;
     const log = createLog({ level: settings.logLevel, name: 'serving', fields: { process: start.id } });
     this.log = log;
+    const refused = new BackendAddresses(start.control ?? []);
     this.#timers = new TimerWheel((error) => log.error('internal', 'A time-out failed', { error }));
     this.#upstreams = createUpstreams({
       connector: netConnector,
       timers: this.#timers,
       clock: systemClock,
       log,
-      clientCertificate: (name) => this.#table.certificate(name),
+      mayConnect: (address) =>
+        refused.refusal(address, this.#table.current?.settings().backendAddresses?.refuse) === null,
+      clientCertificate: (name) => certificates.pair(name),
       onFailures: (failures) => this.#send({ type: 'failures', failures }),
       onRecovered: (service, address) => this.#send({ type: 'recovered', service, address }),
+    });
+    const tls = new TlsFront({ log });
+    const certificates = new Certificates({
+      tls,
+      clientCertificateChanged: (name) => this.#upstreams.certificateChanged(name),
+      log,
     });
     const pages = createPages({
       folder: settings.pages ?? packageRoot('errorpages'),
@@ -87,7 +99,7 @@ export class ServingProcess {
         setService: (name, service) => this.#upstreams.setService(name, service),
         serviceNames: () => this.#upstreams.serviceNames(),
         setBrand: (name, templates) => pages.setBrand(name, templates),
-        certificatesChanged: (table) => this.#front.certificatesChanged(table),
+        certificatesChanged: (table) => certificates.update(table),
       },
     );
     this.#observer = observerFor(settings, log, (name) => this.#table.current?.service(name) !== undefined);
@@ -110,6 +122,7 @@ export class ServingProcess {
       log,
       mode: () => this.#mode ?? 'public',
       onStream: (stream, spec) => this.#front.accept(stream, spec),
+      onSecure: (socket, spec) => this.#front.acceptSecure(socket, spec),
       onAcceptError: () => this.#admission.failed(),
       toPrimary: (message) => this.#send(message),
     });
@@ -120,7 +133,13 @@ export class ServingProcess {
       log,
       maxConnections: () => this.#table.limits().connections,
     });
-    this.#front = new Front(environment, this.#table, this.#connections, this.#admission);
+    this.#front = new Front({
+      environment,
+      table: this.#table,
+      connections: this.#connections,
+      admission: this.#admission,
+      tls,
+    });
     this.#orphanSocket = openOrphanSocket(
       settings,
       { primary: () => (process.connected ? primary : null), leave: () => this.leave() },

@@ -76,7 +76,7 @@ test('a primary killed -9 leaves its serving processes at work; the next takes o
     settings: { http: [{ host: '127.0.0.1', port }] },
   });
   assert.equal(await second.port(), port);
-  await second.untilReady(2);
+  await second.event('it accepts', (event) => event.event === 'ready');
   assert.match(await request(port), /^HTTP\/1\.1 503 /);
   await eventually('the orphans drained', () => !orphans.some(isAlive));
 });

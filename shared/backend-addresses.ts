@@ -1,0 +1,103 @@
+/**
+ * Addresses that no backend may have: cloud metadata, link-local, and the ports of our own control plane. Whoever
+ * may save a service must not reach through the proxy what only the machine itself may. The API checks when a service
+ * is saved, nodes check again when they connect, since a name can resolve to anything later.
+ */
+import { hostname, networkInterfaces } from 'node:os';
+import ipaddr from 'ipaddr.js';
+import { type Endpoint, parseEndpoint } from './model/fields.ts';
+import type { Settings } from './model/settings.ts';
+import type { SettingsOfProcess } from './settings.ts';
+
+type Refusal = NonNullable<NonNullable<Settings['backendAddresses']>['refuse']>[number];
+
+const ALL: readonly Refusal[] = ['link-local', 'metadata', 'control'];
+
+/** Outside 169.254.0.0/16: AWS over IPv6, Alibaba, Azure, Oracle. */
+const METADATA_ADDRESSES = new Set(['fd00:ec2::254', '100.100.100.200', '168.63.129.16', '192.0.0.192']);
+const METADATA_NAMES = new Set([
+  'metadata',
+  'metadata.google.internal',
+  'metadata.goog',
+  'instance-data',
+  'instance-data.ec2.internal',
+]);
+
+/** A port of the control plane; plain data, so that a process without the URLs can be told. */
+export interface ControlPort {
+  /** Null when it listens on this machine. */
+  readonly host: string | null;
+  readonly port: number;
+  readonly what: string;
+}
+
+export class BackendAddresses {
+  readonly #control: readonly ControlPort[];
+
+  constructor(control: readonly ControlPort[]) {
+    this.#control = control;
+  }
+
+  /** Why `address` may not be a backend, or null. `refuse` is the list of the object settings; default all. */
+  refusal(address: string, refuse: readonly Refusal[] = ALL): string | null {
+    const endpoint = parseEndpoint(address);
+    if (endpoint === null || endpoint.type === 'unix') return null;
+    const host = canonical(endpoint.host);
+    if (refuse.includes('metadata') && isMetadata(host)) return 'this is a metadata address of a cloud';
+    if (refuse.includes('link-local') && isLinkLocal(host)) return 'this is a link-local address';
+    if (refuse.includes('control')) {
+      const control = this.#control.find((entry) => isAt(entry, host, endpoint));
+      if (control !== undefined) return `this is ${control.what}`;
+    }
+    return null;
+  }
+}
+
+function canonical(host: string): string {
+  return ipaddr.isValid(host) ? ipaddr.process(host).toString() : host.replace(/\.$/, '');
+}
+
+function isLinkLocal(host: string): boolean {
+  return ipaddr.isValid(host) && ipaddr.process(host).range() === 'linkLocal';
+}
+
+function isMetadata(host: string): boolean {
+  return host === '169.254.169.254' || METADATA_ADDRESSES.has(host) || METADATA_NAMES.has(host);
+}
+
+function isAt(control: ControlPort, host: string, endpoint: Exclude<Endpoint, { type: 'unix' }>): boolean {
+  if (control.port !== endpoint.port) return false;
+  return control.host === null ? isThisMachine(host) : control.host === host;
+}
+
+function isThisMachine(host: string): boolean {
+  if (host === 'localhost' || host.endsWith('.localhost') || host === hostname().toLowerCase()) return true;
+  if (!ipaddr.isValid(host)) return false;
+  const range = ipaddr.process(host).range();
+  if (range === 'loopback' || range === 'unspecified') return true;
+  return Object.values(networkInterfaces()).some((list) => list?.some(({ address }) => address === host));
+}
+
+/** The ports of API, internal port, store and bus, as the settings name them. */
+export function controlPorts(settings: SettingsOfProcess): ControlPort[] {
+  const ports: ControlPort[] = [{ host: null, port: settings.api.port, what: 'the API of Kontrol' }];
+  if (settings.internal !== null) {
+    ports.push({ host: null, port: settings.internal.port, what: 'the internal port of Kontrol' });
+  }
+  for (const at of hostsOfUrl(settings.mongoUrl, 27_017)) ports.push({ ...at, what: 'the store of Kontrol' });
+  for (const at of hostsOfUrl(settings.redisUrl, 6_379)) ports.push({ ...at, what: 'the bus of Kontrol' });
+  return ports;
+}
+
+/** Hosts and ports of a connection string, which may list several and is therefore no URL. */
+function hostsOfUrl(url: string | null, defaultPort: number): { host: string | null; port: number }[] {
+  const list = /^[a-z+]+:\/\/(?:[^@/]*@)?([^/?]+)/i.exec(url ?? '')?.[1] ?? '';
+  return list
+    .split(',')
+    .filter((entry) => entry !== '')
+    .map((entry) => {
+      const match = /^\[?([^\]]*?)\]?(?::(\d+))?$/.exec(entry);
+      const host = canonical((match?.[1] ?? entry).toLowerCase());
+      return { host: isThisMachine(host) ? null : host, port: Number(match?.[2] ?? defaultPort) };
+    });
+}
