@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { ManualClock } from '../../shared/clock.ts';
+import { silentLog } from '../../shared/log.ts';
+import { Admission } from './admission.ts';
+
+function admission({
+  max = 0,
+  full = (): boolean => false,
+  pausable = true,
+}: {
+  max?: number;
+  full?: () => boolean;
+  pausable?: boolean;
+} = {}) {
+  const clock = new ManualClock();
+  const gate = { paused: false, pauses: 0 };
+  const subject = new Admission({
+    gate: {
+      pause() {
+        if (!pausable) return false;
+        gate.paused = true;
+        gate.pauses++;
+        return true;
+      },
+      resume() {
+        gate.paused = false;
+      },
+    },
+    descriptors: { full, stride: 1 },
+    clock,
+    log: silentLog,
+    maxConnections: () => max,
+  });
+  const open = (count: number) => {
+    for (let index = 0; index < count; index++) subject.opened();
+  };
+  return { subject, clock, gate, open };
+}
+
+test('a process alone never steps back', () => {
+  const { gate, open } = admission();
+  open(10_000);
+  assert.equal(gate.pauses, 0);
+});
+
+test('a process well above its share leaves newcomers to the others for a moment', () => {
+  const { subject, clock, gate, open } = admission();
+  subject.setMean(100);
+  open(141);
+  assert.equal(gate.paused, false);
+  open(1);
+  assert.equal(gate.paused, true);
+  clock.advance(20);
+  assert.equal(gate.paused, false);
+});
+
+test('in a rush of thousands a process steps back a few times only', () => {
+  const { subject, clock, gate } = admission();
+  subject.setMean(0);
+  for (let index = 0; index < 10_000; index++) {
+    subject.opened();
+    if (gate.paused) clock.advance(20);
+  }
+  assert.ok(gate.pauses > 1 && gate.pauses < 12, String(gate.pauses));
+});
+
+test('out of descriptors it accepts nothing until some are free again', () => {
+  let full = false;
+  const { clock, gate, open } = admission({ full: () => full });
+  open(5);
+  full = true;
+  open(1);
+  assert.equal(gate.paused, true);
+  clock.advance(1_000);
+  assert.equal(gate.paused, true);
+  full = false;
+  clock.advance(100);
+  assert.equal(gate.paused, false);
+});
+
+test('at the configured number of connections it waits until one has ended', () => {
+  const { subject, clock, gate, open } = admission({ max: 3 });
+  open(3);
+  assert.equal(gate.paused, true);
+  clock.advance(500);
+  assert.equal(gate.paused, true);
+  subject.closed();
+  clock.advance(100);
+  assert.equal(gate.paused, false);
+});
+
+test('an error of accept pauses even where the limit is not known', () => {
+  const { subject, gate } = admission();
+  subject.failed();
+  assert.equal(gate.paused, true);
+});
+
+test('closed, it neither pauses nor resumes', () => {
+  const { subject, clock, gate, open } = admission({ max: 2 });
+  open(2);
+  subject.close();
+  clock.advance(1_000);
+  assert.equal(gate.paused, true);
+  open(2);
+  assert.equal(gate.pauses, 1);
+});
