@@ -1,21 +1,22 @@
 /** Least connections: the fewest under way for its weight; among equals, each in turn. */
 import type { Backend } from '../upstream/contract.ts';
 import type { Load, Policy, PolicyOptions } from './policy.ts';
+import { Rotation } from './rotation.ts';
 
 export class LeastConnections implements Policy {
   readonly #load: Load;
-  #next: number;
+  readonly #rotation: Rotation;
 
   constructor(options: PolicyOptions) {
     this.#load = options.load;
-    this.#next = Math.floor(options.random() * 0x1_0000);
+    this.#rotation = new Rotation(options.random);
   }
 
   pick<B extends Backend>(candidates: readonly B[]): B | null {
     const count = candidates.length;
     if (count === 0) return null;
     // The scan begins behind the last one picked, so that equals take turns.
-    let index = this.#next % count;
+    let index = this.#rotation.next(candidates);
     let best: B | null = null;
     let bestIndex = index;
     let bestLoad = 0;
@@ -31,7 +32,7 @@ export class LeastConnections implements Policy {
       }
       if (++index === count) index = 0;
     }
-    this.#next = bestIndex + 1;
+    if (best !== null) this.#rotation.taken(best, bestIndex);
     return best;
   }
 }

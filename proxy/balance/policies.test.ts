@@ -197,6 +197,25 @@ describe('round-robin', () => {
   });
 });
 
+for (const name of ['round-robin', 'least-connections', 'weighted-round-robin'] as const) {
+  test(`policy ${name} shares the turns of one that never takes its turn among the others`, () => {
+    const set = backends(4);
+    const it = policy(name);
+    const counts = [0, 0, 0, 0];
+    for (let request = 0; request < 300; request++) {
+      let picked = it.pick(set, visitor(0));
+      if (picked === set[1])
+        picked = it.pick(
+          set.filter((candidate) => candidate !== set[1]),
+          visitor(0),
+        );
+      counts[set.indexOf(picked!)]!++;
+    }
+    assert.equal(counts[1], 0);
+    for (const index of [0, 2, 3]) assert.ok(Math.abs(counts[index]! - 100) <= 50, `${counts}`);
+  });
+}
+
 describe('weighted-round-robin', () => {
   test('gives each exactly its weight in every round, spread out', () => {
     const set = backends(3, [5, 1, 1]);

@@ -1,18 +1,20 @@
-/** Round robin: each in turn, exact within a process. The first turn is drawn, so that processes do not march in step. */
+/** Round robin: each in turn, exact within a process. */
 import type { Backend } from '../upstream/contract.ts';
 import type { Policy, PolicyOptions } from './policy.ts';
+import { Rotation } from './rotation.ts';
 
 export class RoundRobin implements Policy {
-  #next: number;
+  readonly #rotation: Rotation;
 
   constructor(options: PolicyOptions) {
-    this.#next = Math.floor(options.random() * 0x1_0000);
+    this.#rotation = new Rotation(options.random);
   }
 
   pick<B extends Backend>(candidates: readonly B[]): B | null {
     if (candidates.length === 0) return null;
-    const index = this.#next % candidates.length;
-    this.#next = index + 1;
-    return candidates[index] ?? null;
+    const index = this.#rotation.next(candidates);
+    const picked = candidates[index] ?? null;
+    if (picked !== null) this.#rotation.taken(picked, index);
+    return picked;
   }
 }

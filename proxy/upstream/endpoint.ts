@@ -63,8 +63,8 @@ export type Use = 'request' | 'tunnel' | 'spare';
 const KEEP_ALIVE_MARGIN_MS = 2_000;
 /** One line about failing connects per backend and this time. */
 const LOG_INTERVAL_MS = 60_000;
-/** After a spare connection failed. */
-const WARM_AGAIN_MS = 1_000;
+/** After a spare connection failed for a reason that says nothing about the backend. */
+const SPARE_AGAIN_MS = 1_000;
 /** At most one hint to look at a backend per this time. */
 const HINT_INTERVAL_MS = 1_000;
 
@@ -279,10 +279,11 @@ export class Endpoint implements ConnectionOwner, Timed {
     if (min > 0 && !this.#removed && this.alive && this.open < Math.min(min, max)) this.owner.warmUp(this);
   }
 
-  /** A spare connection was made or failed; towards `pool.min` the next one follows, after a failure not at once. */
+  /** A spare connection was made or failed: the next one follows, after a failure not at once. */
   spareEnded(): void {
-    if (this.#idle.size > 0) this.#keepWarm();
-    else if (!this.offline && !this.#removed) this.owner.context.timers.set(this, WARM_AGAIN_MS);
+    if (this.#removed) return;
+    if (!this.offline && this.#idle.size > 0) this.#keepWarm();
+    else if (this.timerDue === 0) this.owner.context.timers.set(this, SPARE_AGAIN_MS);
   }
 
   // Health.
@@ -323,6 +324,13 @@ export class Endpoint implements ConnectionOwner, Timed {
   setVerdict(alive: boolean): void {
     this.#verdict = alive;
     if (alive) this.#passive.connected();
+    this.#refresh();
+  }
+
+  /** Another worker has taken over the address: what was known of the one before says nothing about it. */
+  renewed(): void {
+    this.#verdict = true;
+    this.#passive.connected();
     this.#refresh();
   }
 

@@ -11,7 +11,7 @@ export class KeyedBackend implements Backend {
   tier: number;
   state: BackendSpec['state'];
   since: number;
-  worker: string | null;
+  #worker: string | null;
 
   constructor(endpoint: Endpoint, spec: BackendSpec) {
     this.endpoint = endpoint;
@@ -21,7 +21,7 @@ export class KeyedBackend implements Backend {
     this.tier = spec.tier;
     this.state = spec.state;
     this.since = spec.since;
-    this.worker = spec.worker;
+    this.#worker = spec.worker;
   }
 
   update(spec: BackendSpec): void {
@@ -29,7 +29,9 @@ export class KeyedBackend implements Backend {
     this.tier = spec.tier;
     this.state = spec.state;
     this.since = spec.since;
-    this.worker = spec.worker;
+    if (this.#worker === spec.worker) return;
+    this.#worker = spec.worker;
+    if (spec.worker !== null) this.endpoint.renewed();
   }
 
   get active(): number {

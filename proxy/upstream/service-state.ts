@@ -140,12 +140,15 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
     this.#serveAgain = true;
     if (this.#serving) return;
     this.#serving = true;
-    // Serving one may free or take room of others, in whatever its exchange does at once.
-    while (this.#serveAgain) {
-      this.#serveAgain = false;
-      for (const state of this.keys.values()) state.serveWaiting();
+    try {
+      // Serving one may free or take room of others, in whatever its exchange does at once.
+      while (this.#serveAgain) {
+        this.#serveAgain = false;
+        for (const state of this.keys.values()) state.serveWaiting();
+      }
+    } finally {
+      this.#serving = false;
     }
-    this.#serving = false;
   }
 
   healthChanged(): void {
@@ -170,6 +173,7 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
   /** Tries those whose time out is over, without making a request wait for it. */
   startTrials(): void {
     for (const endpoint of this.#trialsDue) {
+      if (endpoint.sparePending) continue;
       this.#trialsDue.delete(endpoint);
       // A backend that the active checks hold for dead comes back by their verdict.
       if (endpoint.offline && endpoint.verdict) this.#connectSpare(endpoint, true);

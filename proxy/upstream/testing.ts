@@ -6,13 +6,13 @@ import { type Clock, ManualClock, systemClock } from '../../shared/clock.ts';
 import { silentLog } from '../../shared/log.ts';
 import { resolveService, serviceSchema } from '../../shared/model/service.ts';
 import type { BackendSpec, CompiledService } from '../../shared/routing/decision.ts';
+import type { ByteStream, ByteStreamHandler } from '../stream/byte-stream.ts';
 import { TimerWheel } from '../stream/timer-wheel.ts';
 import type { ConnectOutcome, Connector, Target } from './connector.ts';
 import { netConnector } from './connector.ts';
 import type {
   AcquireOptions,
   Acquirer,
-  Backend,
   PickRequest,
   Ticket,
   Unavailable,
@@ -128,22 +128,70 @@ export async function deadAddress(): Promise<string> {
   return backend.address;
 }
 
+/** A stream without a socket behind it. */
+export class FakeStream implements ByteStream {
+  handler: ByteStreamHandler = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
+  readonly remoteAddress = '127.0.0.1';
+  readonly remotePort = 1;
+  readonly localPort = 2;
+  readonly tls = null;
+  pendingBytes = 0;
+  closed = false;
+  write(): boolean {
+    return true;
+  }
+  writeShared(): boolean {
+    return true;
+  }
+  writeAll(): boolean {
+    return true;
+  }
+  pause(): void {}
+  resume(): void {}
+  end(): void {}
+  close(): void {
+    this.closed = true;
+  }
+  reset(): void {
+    this.closed = true;
+  }
+}
+
 /** A connector whose connects end when the test says so. */
 export class HeldConnector implements Connector {
-  readonly pending: { target: Target; outcome: ConnectOutcome; aborted: boolean }[] = [];
+  /** Connects under way, in order. */
+  readonly pending: { target: Target; outcome: ConnectOutcome }[] = [];
+  /** Addresses of all connects ever begun, and of those given up. */
+  readonly targets: string[] = [];
+  readonly aborted: string[] = [];
+  /** Streams of all connects that succeeded. */
+  readonly streams: FakeStream[] = [];
 
   connect(target: Target, _identity: unknown, outcome: ConnectOutcome) {
-    const entry = { target, outcome, aborted: false };
+    const entry = { target, outcome };
     this.pending.push(entry);
+    this.targets.push(target.text);
     return {
       abort: () => {
-        entry.aborted = true;
+        if (this.#take(this.pending.indexOf(entry)) !== undefined) this.aborted.push(target.text);
       },
     };
   }
 
-  get targets(): string[] {
-    return this.pending.map((entry) => entry.target.text);
+  /** The connect under way that was begun first (or `index` later) succeeds. */
+  succeed(index = 0): FakeStream {
+    const stream = new FakeStream();
+    this.streams.push(stream);
+    this.#take(index)?.outcome.onConnected(stream);
+    return stream;
+  }
+
+  fail(index = 0, code = 'ECONNREFUSED'): void {
+    this.#take(index)?.outcome.onConnectFailed(Object.assign(new Error(code), { code }));
+  }
+
+  #take(index: number) {
+    return index < 0 ? undefined : this.pending.splice(index, 1)[0];
   }
 }
 
@@ -213,6 +261,19 @@ export function advance(clock: ManualClock, timers: TimerWheel, ms: number): voi
   }
 }
 
+/** A rig without sockets: connects end when the test says so, and time stands still. */
+export function heldRig(options: Partial<UpstreamOptions> = {}) {
+  const connector = new HeldConnector();
+  const clock = new ManualClock();
+  const made = rig({ ...options, connector, clock });
+  return {
+    ...made,
+    connector,
+    clock,
+    pass: (ms: number) => advance(clock, made.timers, ms),
+  };
+}
+
 /** Polls until `holds`; fails after five seconds, saying what it waited for. */
 export async function until(what: string, holds: () => boolean): Promise<void> {
   const deadline = performance.now() + 5_000;
@@ -221,5 +282,3 @@ export async function until(what: string, holds: () => boolean): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
-
-export type { Backend };
