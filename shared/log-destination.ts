@@ -148,22 +148,7 @@ export class LineSink {
   /** Opens the file by its name again (after it was renamed). Does nothing for a descriptor. */
   reopen(): void {
     if (this.#path === null || this.#closed) return;
-    if (this.#writing > 0) {
-      this.#reopening = true;
-      return;
-    }
-    this.#reopening = false;
-    let target: Target;
-    try {
-      target = openPath(this.#path);
-    } catch (error) {
-      // The old file goes on being written: better a line in the wrong file than none.
-      this.#fail(`cannot open ${this.#path} again (${codeOf(error)})`);
-      return;
-    }
-    release(this.#target);
-    this.#target = target;
-    this.#gone = false;
+    this.#reopening = true;
     this.#pump();
   }
 
@@ -228,7 +213,22 @@ export class LineSink {
     return true;
   }
 
+  #openAgain(path: string): void {
+    this.#reopening = false;
+    try {
+      const target = openPath(path);
+      release(this.#target);
+      this.#target = target;
+      this.#gone = false;
+    } catch (error) {
+      // The old file goes on being written: better a line in the wrong file than none.
+      this.#fail(`cannot open ${path} again (${codeOf(error)})`);
+    }
+  }
+
   #pump(): void {
+    // Not while another thread still writes to the old one.
+    if (this.#reopening && this.#writing === 0 && this.#path !== null) this.#openAgain(this.#path);
     while (this.#writing === 0 && this.#retry === null) {
       const batch = this.#queue[0];
       if (batch === undefined) break;
@@ -258,7 +258,6 @@ export class LineSink {
       this.#advance(batch, part);
     }
     if (!openSinks.has(this)) release(this.#target);
-    else if (this.#reopening) this.reopen();
     else this.#pump();
   };
 
