@@ -1,0 +1,511 @@
+/**
+ * A client's HTTP/1.1 connection: reads requests strictly and in order, runs one exchange at a time, and frames its
+ * answers. It owns the stream: whatever ends it, the exchange under way ends with it, and nothing stays behind.
+ */
+import type { CauseCode } from '../../shared/causes.ts';
+import type { FieldChanges } from '../../shared/routing/decision.ts';
+import type { PageAnswer } from '../pages/contract.ts';
+import type { Environment } from '../serving/environment.ts';
+import type { ByteStream, ByteStreamHandler } from '../stream/byte-stream.ts';
+import type { Timed } from '../stream/timer-wheel.ts';
+import type { UpstreamConnection } from '../upstream/contract.ts';
+import { ByteStore } from './byte-store.ts';
+import { type BodySink, writeChunkLine } from './chunk-decoder.ts';
+import { type ClientIdentity, identifyForwarded, peerAddress } from './client-identity.ts';
+import { Exchange } from './exchange.ts';
+import { recordOfRefused } from './exchange-record.ts';
+import { COMPLETE, NEED_MORE } from './field-lines.ts';
+import { responseOutbox } from './outbox.ts';
+import { renderPage, writeOwnAnswer } from './own-answer.ts';
+import { RequestBody } from './request-body.ts';
+import { RequestHead } from './request-head.ts';
+import { newRequestId } from './request-id.ts';
+import { HttpRequestView } from './request-view.ts';
+import { forwardingText } from './request-writer.ts';
+import type { ResponseFraming, ResponseHead } from './response-head.ts';
+import { writeInformational, writeResponseHead } from './response-writer.ts';
+import type { TunnelEnd, Visitor } from './visitor.ts';
+
+export interface HttpListener {
+  readonly secure: boolean;
+  /** Port that visitors see. */
+  readonly port: number;
+}
+
+/** Requests read ahead while an answer is under way; more bytes than this (a read more, at most) count as full, too. */
+const MAX_AHEAD = 4;
+const MAX_AHEAD_BYTES = 65_536;
+const HEAD_END = Buffer.from('\r\n\r\n');
+
+/** What the next byte of the client belongs to. */
+type Reading = 'head' | 'body' | 'ahead' | 'nothing';
+
+export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, Timed {
+  timerDue = 0;
+  timerQueued = false;
+  readonly head = new RequestHead();
+  readonly view = new HttpRequestView(this.head);
+  readonly peer: string;
+  readonly trusted: boolean;
+  readonly forwarding: string;
+  readonly #stream: ByteStream;
+  readonly #environment: Environment;
+  readonly #direct: ClientIdentity;
+  readonly #onClosed: (connection: ClientConnection) => void;
+  readonly #exchange: Exchange;
+  readonly #body = new RequestBody();
+  readonly #ahead = new ByteStore();
+
+  identity: ClientIdentity;
+  #reading: Reading = 'head';
+  /** Inside the loop over received bytes: the next request begins there and not in a call from the exchange. */
+  #looping = false;
+  #requestsAhead = 0;
+  #bodyHeld = false;
+  #paused = false;
+  #headStartedAt = 0;
+  /** The answer under way is the last one. */
+  #closeAfter = false;
+  #draining = false;
+  /** Wire framing of the answer under way. */
+  #wire: ResponseFraming = 'none';
+  /** A body without framing is chunked by us. */
+  #rechunk = false;
+  #blocked = false;
+
+  constructor(
+    stream: ByteStream,
+    environment: Environment,
+    listener: HttpListener,
+    onClosed: (connection: ClientConnection) => void = () => {},
+  ) {
+    this.#stream = stream;
+    this.#environment = environment;
+    this.#onClosed = onClosed;
+    this.peer = peerAddress(stream.remoteAddress);
+    this.trusted = environment.trusts(this.peer);
+    this.#direct = { address: this.peer, secure: listener.secure, port: listener.port };
+    this.identity = this.#direct;
+    this.forwarding = forwardingText(this.peer, this.#direct);
+    this.#exchange = new Exchange(environment, this);
+    environment.observer.connectionOpened();
+    // A connection that never says anything gets no more time than one that does.
+    environment.timers.set(this, environment.limits().headTimeoutMs);
+    stream.handler = this;
+  }
+
+  get protocol(): 'HTTP/1.0' | 'HTTP/1.1' {
+    return this.head.minor === 1 ? 'HTTP/1.1' : 'HTTP/1.0';
+  }
+
+  get pendingBytes(): number {
+    return this.#stream.pendingBytes;
+  }
+
+  // From the process.
+
+  /** Ends when what is under way has: at once when nothing is. */
+  drain(): void {
+    this.#draining = true;
+    if (this.#reading === 'head' && !this.head.began) this.#close();
+  }
+
+  /** Ends now. */
+  closeNow(): void {
+    this.#release();
+    this.#exchange.stop();
+    this.#stream.reset();
+  }
+
+  // From the stream.
+
+  onData(buffer: Buffer, start: number, end: number): void {
+    try {
+      const ahead = this.#ahead;
+      if (ahead.length > 0) {
+        if (this.#reading === 'ahead') this.#countAhead(buffer, start, end);
+        ahead.append(buffer, start, end);
+        if (this.#reading !== 'ahead') this.#readAhead();
+        return;
+      }
+      const used = this.#read(buffer, start, end);
+      if (used < end) {
+        ahead.append(buffer, used, end);
+        if (this.#reading === 'ahead') this.#countAhead(buffer, used, end);
+      }
+    } catch (error) {
+      this.#crashed(error);
+    }
+  }
+
+  onEnd(): void {
+    try {
+      if (this.#reading === 'nothing') return;
+      if (this.#reading === 'ahead' && this.#environment.limits().halfClose) {
+        this.#closeAfter = true;
+        return;
+      }
+      if (this.#reading === 'head' && this.head.began) this.#recordRefused('client_gone', 499, 'client', 0);
+      // First closed, so that the end of the exchange does not begin the next one.
+      this.#close();
+      this.#exchange.clientGone();
+    } catch (error) {
+      this.#crashed(error);
+    }
+  }
+
+  onDrain(): void {
+    this.#blocked = false;
+    this.#exchange.clientDrained();
+  }
+
+  onClose(): void {
+    if (this.#reading === 'head' && this.head.began) this.#recordRefused('client_gone', 499, 'client', 0);
+    this.#release();
+    this.#exchange.clientGone();
+    this.#exchange.close();
+    this.#environment.observer.connectionClosed();
+    this.#onClosed(this);
+  }
+
+  onTimeout(): void {
+    try {
+      if (this.#reading === 'body') {
+        this.#closeAfter = true;
+        if (this.#exchange.active) this.#exchange.refuse('body_timeout');
+        this.#close();
+      } else if (this.#reading === 'head') {
+        if (this.head.began) this.#refuseHead('head_timeout');
+        else this.#close();
+      }
+    } catch (error) {
+      this.#crashed(error);
+    }
+  }
+
+  // Reading.
+
+  /** Reads requests from the bytes as far as it may now; answers the first unused one. */
+  #read(buffer: Buffer, start: number, end: number): number {
+    let at = start;
+    this.#looping = true;
+    while (at < end) {
+      if (this.#reading === 'head') {
+        const outcome = this.head.parse(buffer, at, end, this.#environment.limits());
+        if (outcome === NEED_MORE) {
+          this.#awaitRestOfHead();
+          break;
+        }
+        if (outcome !== COMPLETE) {
+          this.#refuseHead(this.head.cause);
+          break;
+        }
+        at += this.head.length;
+        this.#beginExchange();
+      } else if (this.#reading === 'body') {
+        at = this.#readBody(buffer, at, end);
+      } else break;
+    }
+    this.#looping = false;
+    if (this.#exchange.active) this.#exchange.flush();
+    return this.#reading === 'nothing' ? end : at;
+  }
+
+  #readAhead(): void {
+    const ahead = this.#ahead;
+    const used = this.#read(ahead.buffer, ahead.start, ahead.end);
+    if (this.#reading === 'nothing') ahead.clear();
+    else ahead.consumeTo(used);
+    this.#requestsAhead = 0;
+    if (ahead.length > 0 && this.#reading === 'ahead') this.#countAhead(ahead.buffer, ahead.start, ahead.end);
+    this.#updateReading();
+  }
+
+  #awaitRestOfHead(): void {
+    const { timers } = this.#environment;
+    if (this.#headStartedAt !== 0) return;
+    this.#headStartedAt = this.#environment.clock.now();
+    timers.set(this, this.#environment.limits().headTimeoutMs);
+  }
+
+  #beginExchange(): void {
+    const { environment, head } = { environment: this.#environment, head: this.head };
+    environment.timers.clear(this);
+    this.#headStartedAt = 0;
+    this.#closeAfter = false;
+    head.own();
+    this.identity = this.trusted
+      ? identifyForwarded(head.fields, this.#direct, environment.trusts)
+      : this.#direct;
+    this.view.begin(this.identity, environment.clock.now());
+    if (!head.hasBody) {
+      this.#reading = 'ahead';
+      this.#exchange.begin();
+      return;
+    }
+    this.#reading = 'body';
+    this.#body.start(head, environment.limits(), environment.timers.now);
+    // Whoever asked whether to send its body may wait for the word as long as the backend may think.
+    if (!head.expectContinue) environment.timers.set(this, environment.limits().bodyIdleMs);
+    this.#exchange.begin();
+    const { limits } = this.#exchange;
+    if (limits !== null) this.#body.setLimits({ ...environment.limits(), ...limits });
+  }
+
+  #readBody(buffer: Buffer, start: number, end: number): number {
+    const { timers } = this.#environment;
+    const at = this.#body.receive(buffer, start, end, this);
+    const violation = this.#body.violation(timers.now);
+    if (violation !== null) {
+      this.#closeAfter = true;
+      if (this.#exchange.active) this.#exchange.refuse(violation);
+      this.#close();
+      return end;
+    }
+    if (!this.#body.done) {
+      if (!this.#bodyHeld) timers.set(this, this.#bodyIdleMs);
+      return at;
+    }
+    timers.clear(this);
+    this.#reading = 'ahead';
+    this.#exchange.requestEnd();
+    // The answer was complete before the body was: only the rest of it was missing.
+    if (!this.#exchange.active) this.#nextRequest();
+    return at;
+  }
+
+  get #bodyIdleMs(): number {
+    return this.#exchange.limits?.bodyIdleMs ?? this.#environment.limits().bodyIdleMs;
+  }
+
+  /** From the body: on to the backend. */
+  onBody(buffer: Buffer, start: number, end: number): void {
+    this.#exchange.requestBody(buffer, start, end);
+  }
+
+  /** Counts what looks like the end of a head; a body with such bytes only holds its client back a little early. */
+  #countAhead(buffer: Buffer, start: number, end: number): void {
+    let at = buffer.subarray(0, end).indexOf(HEAD_END, start);
+    while (at >= 0 && this.#requestsAhead < MAX_AHEAD) {
+      this.#requestsAhead++;
+      at = buffer.subarray(0, end).indexOf(HEAD_END, at + HEAD_END.length);
+    }
+    this.#updateReading();
+  }
+
+  #updateReading(): void {
+    const full = this.#requestsAhead >= MAX_AHEAD || this.#ahead.length > MAX_AHEAD_BYTES;
+    const pause = this.#bodyHeld || (full && this.#reading === 'ahead');
+    if (pause === this.#paused) return;
+    this.#paused = pause;
+    if (pause) this.#stream.pause();
+    else this.#stream.resume();
+  }
+
+  #nextRequest(): void {
+    this.#reading = 'head';
+    this.#bodyHeld = false;
+    this.head.reset();
+    this.#environment.timers.set(this, this.#environment.limits().keepAliveMs);
+    if (this.#looping) return;
+    if (this.#ahead.length > 0) this.#readAhead();
+    else this.#updateReading();
+  }
+
+  // For the exchange: the request.
+
+  pauseBody(): void {
+    if (this.#bodyHeld || this.#reading === 'nothing') return;
+    this.#bodyHeld = true;
+    this.#body.hold(this.#environment.timers.now);
+    this.#environment.timers.clear(this);
+    this.#updateReading();
+  }
+
+  resumeBody(): void {
+    if (!this.#bodyHeld) return;
+    this.#bodyHeld = false;
+    this.#body.letFlow(this.#environment.timers.now);
+    if (this.#reading === 'body') this.#environment.timers.set(this, this.#bodyIdleMs);
+    this.#updateReading();
+  }
+
+  bodyInvited(): void {
+    if (this.#reading === 'body' && !this.#bodyHeld) this.#environment.timers.set(this, this.#bodyIdleMs);
+  }
+
+  // For the exchange: the answer.
+
+  sendInformational(head: ResponseHead): void {
+    writeInformational(responseOutbox, head);
+    this.flush();
+  }
+
+  sendHead(head: ResponseHead, framing: ResponseFraming, changes: FieldChanges | null): boolean {
+    const { minor } = this.head;
+    const framed = framing === 'none' || framing === 'length';
+    this.#rechunk = framing === 'close' && minor === 1;
+    this.#wire = framed ? framing : minor === 1 ? 'chunked' : 'close';
+    this.#closeAfter = this.#mustClose() || this.#wire === 'close';
+    writeResponseHead(responseOutbox, {
+      head,
+      framing: this.#wire,
+      minor,
+      close: this.#closeAfter,
+      changes,
+    });
+    return this.#wire === 'chunked';
+  }
+
+  sendBody(buffer: Buffer, start: number, end: number): void {
+    if (this.#rechunk) {
+      if (responseOutbox.length === 0) responseOutbox.begin(0);
+      responseOutbox.reserve(10, (target, at) => writeChunkLine(target, at, end - start));
+      this.#send(buffer, start, end);
+      if (responseOutbox.length === 0) responseOutbox.begin(0);
+      responseOutbox.text('\r\n');
+    } else this.#send(buffer, start, end);
+  }
+
+  #send(buffer: Buffer, start: number, end: number): void {
+    if (responseOutbox.length > 0) {
+      if (responseOutbox.fits(end - start + 2)) {
+        responseOutbox.bytes(buffer, start, end);
+        return;
+      }
+      this.flush();
+    }
+    if (!this.#stream.writeShared(buffer, start, end)) this.#blocked = true;
+  }
+
+  sendEnd(): void {
+    if (!this.#rechunk) return;
+    if (responseOutbox.length === 0) responseOutbox.begin(0);
+    responseOutbox.text('0\r\n\r\n');
+  }
+
+  flush(): boolean {
+    if (responseOutbox.length > 0 && !responseOutbox.flush(this.#stream)) this.#blocked = true;
+    return !this.#blocked;
+  }
+
+  sendOwn(answer: PageAnswer, changes: FieldChanges | null): number {
+    const { method, minor } = this.head;
+    this.#closeAfter = this.#closeAfter || this.#mustClose();
+    const headOnly = method === 'HEAD';
+    const writing = { answer, headOnly, close: this.#closeAfter, minor, changes };
+    const bytes = writeOwnAnswer(responseOutbox, writing);
+    this.flush();
+    return bytes;
+  }
+
+  /** Without its last chunk or its last bytes an answer is visibly incomplete; one that ends by close needs a reset. */
+  cut(): void {
+    if (this.#wire === 'close') this.#stream.reset();
+    else {
+      this.flush();
+      this.#stream.close(0);
+    }
+    this.#release();
+  }
+
+  startTunnel(
+    _head: ResponseHead,
+    connection: UpstreamConnection,
+    _first: Buffer,
+    onEnd: (end: TunnelEnd) => void,
+  ): void {
+    connection.discard(false);
+    this.#stream.reset();
+    onEnd({ bytesIn: 0, bytesOut: 0, endedBy: 'proxy' });
+  }
+
+  exchangeEnded(): void {
+    if (this.#reading === 'nothing') return;
+    if (this.#closeAfter) this.#close();
+    else if (this.#reading === 'ahead') this.#nextRequest();
+    else this.resumeBody();
+  }
+
+  // Endings.
+
+  #mustClose(): boolean {
+    if (!this.head.keepAlive || this.#draining || this.#environment.draining() || this.#closeAfter)
+      return true;
+    if (this.#reading !== 'body' || this.#body.done) return false;
+    // The answer comes before the request is complete. A client that asked first may never send its body.
+    return !this.#body.drainable || (this.head.expectContinue && !this.#body.began);
+  }
+
+  #refuseHead(cause: CauseCode): void {
+    const { environment } = { environment: this.#environment };
+    const context = { host: '', requestId: newRequestId(), accept: undefined, labels: null };
+    const answer = renderPage(environment.pages, cause, context);
+    const headOnly = this.head.method === 'HEAD';
+    const writing = { answer, headOnly, close: true, minor: this.head.minor, changes: null };
+    const bytes = writeOwnAnswer(responseOutbox, writing);
+    this.flush();
+    this.#recordRefused(cause, answer.status, 'client', bytes, context.requestId);
+    this.#close();
+  }
+
+  #recordRefused(
+    cause: CauseCode,
+    status: number,
+    endedBy: 'client' | 'proxy',
+    bytesOut: number,
+    id: string = newRequestId(),
+  ): void {
+    const { clock, observer } = this.#environment;
+    const { head } = this;
+    const now = clock.now();
+    observer.record(
+      recordOfRefused({
+        id,
+        at: now,
+        protocol: this.protocol,
+        secure: this.#direct.secure,
+        method: head.lineDone ? head.method : '',
+        target: head.lineDone ? head.text(head.targetStart, head.targetEnd) : '',
+        address: this.peer,
+        status,
+        cause,
+        endedBy,
+        bytesOut,
+        totalMs: this.#headStartedAt === 0 ? 0 : Math.max(0, now - this.#headStartedAt),
+      }),
+    );
+  }
+
+  /** An exception of ours ends this connection and nothing else. */
+  #crashed(error: unknown): void {
+    this.#environment.log.error(
+      'connection_failed',
+      'A connection failed inside the proxy; please report it',
+      {
+        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      },
+    );
+    this.#looping = false;
+    this.#closeAfter = true;
+    try {
+      this.#exchange.fail();
+    } finally {
+      this.#close();
+    }
+  }
+
+  /** Sends what is pending and ends; nothing more is read. */
+  #close(): void {
+    if (this.#reading === 'nothing') return;
+    this.#release();
+    this.#stream.close();
+  }
+
+  /** Idempotent; the stream may still be sending. */
+  #release(): void {
+    this.#reading = 'nothing';
+    this.#ahead.clear();
+    this.#environment.timers.remove(this);
+  }
+}

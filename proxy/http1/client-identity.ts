@@ -1,0 +1,104 @@
+/**
+ * Who a request comes from: one canonical address, used by firewall, log, balancing and backends alike. Forwarding
+ * fields count only when the peer is a trusted proxy, and then only as far as the chain of trusted proxies reaches.
+ */
+import net from 'node:net';
+import ipaddr from 'ipaddr.js';
+import { FORWARDED, X_FORWARDED_FOR, X_FORWARDED_PORT, X_FORWARDED_PROTO, X_REAL_IP } from './field-kinds.ts';
+import type { FieldLines } from './field-lines.ts';
+
+export interface ClientIdentity {
+  /** Canonical text of the client's address. */
+  readonly address: string;
+  /** Whether the client itself speaks HTTPS. */
+  readonly secure: boolean;
+  /** The port that the client connected to. */
+  readonly port: number;
+}
+
+/** A longer chain is cut: nobody runs that many proxies. */
+const MAX_HOPS = 32;
+
+/**
+ * IPv4 dotted, also for the mapped form; IPv6 in its shortest lower-case form without zone (RFC 5952); null for
+ * anything else. `text` may carry a port or brackets.
+ */
+export function canonicalAddress(text: string): string | null {
+  let bare = text.trim();
+  const bracketed = /^\[([^\]]*)\](?::\d{1,5})?$/.exec(bare);
+  if (bracketed !== null) bare = bracketed[1] ?? '';
+  else if (/^[\d.]+:\d{1,5}$/.test(bare)) bare = bare.slice(0, bare.indexOf(':'));
+  if (net.isIPv4(bare)) return bare;
+  const zone = bare.indexOf('%');
+  if (zone >= 0) bare = bare.slice(0, zone);
+  if (!net.isIPv6(bare)) return null;
+  const address = ipaddr.IPv6.parse(bare);
+  return address.isIPv4MappedAddress() ? address.toIPv4Address().toString() : address.toRFC5952String();
+}
+
+/** The address of the peer itself; empty when it has none (a Unix socket). */
+export function peerAddress(remoteAddress: string): string {
+  // The usual forms need no parsing.
+  if (remoteAddress.startsWith('::ffff:') && remoteAddress.includes('.')) return remoteAddress.slice(7);
+  return net.isIPv4(remoteAddress) ? remoteAddress : (canonicalAddress(remoteAddress) ?? '');
+}
+
+/** What a trusted peer says about the client; `direct` is the connection itself. */
+export function identifyForwarded(
+  fields: FieldLines,
+  direct: ClientIdentity,
+  trusts: (address: string) => boolean,
+): ClientIdentity {
+  const forwarded = forwardedPairs(fields);
+  const chain = elements(fields, X_FORWARDED_FOR) ?? forwarded.map((pairs) => pairs.get('for') ?? '');
+  const realIp = elements(fields, X_REAL_IP)?.at(-1);
+  const address =
+    chain.length > 0
+      ? walk(chain, direct.address, trusts)
+      : (canonicalAddress(realIp ?? '') ?? direct.address);
+  const proto = (
+    elements(fields, X_FORWARDED_PROTO)?.at(-1) ?? forwarded.at(-1)?.get('proto')
+  )?.toLowerCase();
+  const secure = proto === undefined ? direct.secure : proto === 'https' || proto === 'wss';
+  const port = Number(elements(fields, X_FORWARDED_PORT)?.at(-1) ?? Number.NaN);
+  if (Number.isInteger(port) && port > 0 && port < 65_536) return { address, secure, port };
+  return { address, secure, port: secure === direct.secure ? direct.port : secure ? 443 : 80 };
+}
+
+/** From the right: each address was seen by the proxy after it, so the first one that is not trusted is the client. */
+function walk(chain: readonly string[], peer: string, trusts: (address: string) => boolean): string {
+  let client = peer;
+  for (const element of chain.slice(-MAX_HOPS).reverse()) {
+    const address = canonicalAddress(element);
+    if (address === null) break;
+    client = address;
+    if (!trusts(address)) break;
+  }
+  return client;
+}
+
+/** All elements of a list field in order, or null when it is absent. */
+function elements(fields: FieldLines, kind: number): string[] | null {
+  let all: string[] | null = null;
+  for (let i = fields.find(kind); i >= 0; i = fields.find(kind, i + 1)) {
+    all ??= [];
+    for (const element of fields.value(i).split(',')) all.push(element.trim());
+  }
+  return all;
+}
+
+/** RFC 7239: the parameters of each element, names in lower case, values unquoted. */
+function forwardedPairs(fields: FieldLines): Map<string, string>[] {
+  const all = elements(fields, FORWARDED);
+  if (all === null) return [];
+  return all.map((element) => {
+    const pairs = new Map<string, string>();
+    for (const pair of element.split(';')) {
+      const equals = pair.indexOf('=');
+      const value = pair.slice(equals + 1).trim();
+      const unquoted = value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
+      if (equals > 0) pairs.set(pair.slice(0, equals).trim().toLowerCase(), unquoted);
+    }
+    return pairs;
+  });
+}

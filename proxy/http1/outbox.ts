@@ -1,0 +1,89 @@
+/**
+ * Where a head and the first bytes of its body are composed, to leave in one write. There are two per process, one
+ * for each direction, because composing and sending happen within one event; nobody leaves bytes in one for later.
+ */
+import { isOwnedBlock, takeBlock } from '../stream/blocks.ts';
+import type { ByteStream } from '../stream/byte-stream.ts';
+
+/** Room for a head of usual size and all that one read brings. */
+const SIZE = 65_536 + 16_384;
+
+export class Outbox {
+  #block: Buffer = takeBlock(SIZE);
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Begins anew; makes room for at least `size` bytes. */
+  begin(size: number): void {
+    this.#length = 0;
+    if (!isOwnedBlock(this.#block) || this.#block.length < size)
+      this.#block = takeBlock(Math.max(SIZE, size));
+  }
+
+  /** Whether `size` more bytes can be added. */
+  fits(size: number): boolean {
+    return this.#length + size <= this.#block.length;
+  }
+
+  bytes(buffer: Buffer, start: number, end: number): void {
+    this.#room(end - start);
+    buffer.copy(this.#block, this.#length, start, end);
+    this.#length += end - start;
+  }
+
+  /** ASCII text of ours. */
+  text(text: string): void {
+    this.#room(text.length);
+    this.#length += this.#block.write(text, this.#length, 'latin1');
+  }
+
+  /**
+   * A field value from outside (configuration, a template): what could end the line becomes a space, and characters
+   * beyond Latin-1 are sent as UTF-8.
+   */
+  value(value: string): void {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    const clean = value.replace(/[\x00-\x08\x0a-\x1f\x7f]/g, ' ');
+    this.#room(3 * clean.length);
+    this.#length += this.#block.write(clean, this.#length, isLatin1(clean) ? 'latin1' : 'utf8');
+  }
+
+  field(name: string, value: string): void {
+    this.text(name);
+    this.text(': ');
+    this.value(value);
+    this.text('\r\n');
+  }
+
+  /** Gives the memory at the end to `write`, which answers how many of the `size` bytes it used. */
+  reserve(size: number, write: (target: Buffer, at: number) => number): void {
+    this.#room(size);
+    this.#length += write(this.#block, this.#length);
+  }
+
+  /** Sends what was composed; as `ByteStream.write`. */
+  flush(stream: ByteStream): boolean {
+    const length = this.#length;
+    this.#length = 0;
+    return stream.writeShared(this.#block, 0, length);
+  }
+
+  #room(size: number): void {
+    if (this.#length + size <= this.#block.length) return;
+    const larger = takeBlock(2 * (this.#length + size));
+    this.#block.copy(larger, 0, 0, this.#length);
+    this.#block = larger;
+  }
+}
+
+function isLatin1(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 255) return false;
+  return true;
+}
+
+/** What goes to backends, and what goes to clients. */
+export const requestOutbox: Outbox = new Outbox();
+export const responseOutbox: Outbox = new Outbox();
