@@ -140,7 +140,7 @@ test('nothing that a server could read as the guarded path is forwarded elsewher
         // Parameters of ordinary segments are not ours to judge: "/admin;x" is another path than "/admin".
         const read = order.reduce((path, step) => steps[step]!(path), raw);
         const guarded = read === '/admin' || read.startsWith('/admin/');
-        if (!guarded || /(?<!\/\.{1,2});/.test(raw.replace(/%2e/g, '.').replace(/%2f|%5c|\\/g, '/'))) return;
+        if (!guarded || /(?<!\/\.{1,2});/.test(raw.replace(/%2e/g, '.'))) return;
         assert.doesNotMatch(outcome(raw), /^forward/, `${raw} could be read as ${read}`);
       },
     ),

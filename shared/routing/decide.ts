@@ -9,7 +9,7 @@ import type { Decision, DecisionLabels, FieldChanges, RequestView } from './deci
 import { explainHosts, explainRoutes } from './explain.ts';
 import { evaluate, type FirewallSubject, type Refusal, type RuleReference } from './firewall.ts';
 import { inMaintenance, retryAfter } from './maintenance.ts';
-import { MAX_AMBIGUOUS_LENGTH, malformed, normalisePath, otherReadings } from './path.ts';
+import { normalisePath, otherReadings } from './path.ts';
 import type { Recorder } from './recorder.ts';
 import { httpsLocation, keepingLocation, rewritePath } from './rewrite.ts';
 import type { Table } from './table.ts';
@@ -196,8 +196,7 @@ function decideRoute(
 
 /**
  * Whether another reading of the raw path leads elsewhere: to another route, or to one where this leads to none.
- * Rules hang on routes, so the same route means the same rules. A `%` that begins no escape is always refused, as
- * nginx, Apache and Caddy do, and so is a very long path with ambiguous parts: its readings would cost too much.
+ * Rules hang on routes, so the same route means the same rules.
  */
 function isAmbiguous(
   domain: CompiledDomain,
@@ -205,11 +204,9 @@ function isAmbiguous(
   normal: { readonly path: string; readonly ambiguous: boolean },
   route: CompiledRoute | null,
 ): boolean {
-  const { rawPath } = request;
-  if (normal.ambiguous && (rawPath.length > MAX_AMBIGUOUS_LENGTH || malformed(rawPath))) return true;
-  for (const reading of otherReadings(rawPath, normal.path)) {
-    if (domain.paths.find(reading, request) !== route) return true;
-  }
+  const readings = otherReadings(request.rawPath, normal);
+  if (readings === null) return true;
+  for (const reading of readings) if (domain.paths.find(reading, request) !== route) return true;
   return false;
 }
 

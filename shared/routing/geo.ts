@@ -50,7 +50,7 @@ function load(): GeoipLite {
 function linksOnly(data: string): string | null {
   let folder: string | null = null;
   try {
-    folder = mkdtempSync(join(tmpdir(), 'kontrol-geo-'));
+    folder = mkdtempSync(join(tmpdir(), `kontrol-geo-${process.pid}-`));
     for (const file of DATA_FILES) symlinkSync(join(data, file), join(folder, file));
     return folder;
   } catch {

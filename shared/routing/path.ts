@@ -24,7 +24,7 @@ export function normalisePath(rawPath: string): NormalisedPath {
   const decoded = decodeUnreserved(rawPath);
   return {
     path: resolve(mergeSlashes(decoded)),
-    ambiguous: malformed(rawPath) || AMBIGUOUS.test(decoded),
+    ambiguous: AMBIGUOUS.test(decoded) || malformed(rawPath),
   };
 }
 
@@ -57,7 +57,7 @@ function isDotSegment(path: string, start: number): boolean {
 }
 
 /** A `%` that is not followed by two hex digits: servers differ widely in what they make of it. */
-export function malformed(path: string): boolean {
+function malformed(path: string): boolean {
   return /%(?![0-9A-Fa-f]{2})/.test(path);
 }
 
@@ -98,33 +98,65 @@ function resolve(path: string): string {
   return `/${kept.join('/')}`;
 }
 
-/** Longest path with ambiguous parts whose readings are worked out, in characters; longer ones are refused. */
-export const MAX_AMBIGUOUS_LENGTH = 4_096;
+/** Most characters that the readings of one path may have together; a path with more is refused. */
+const MAX_READ_CHARACTERS = 65_536;
+
+/** What servers do to a path, each in its own order, or not at all. */
+const STEPS: readonly ((path: string) => string)[] = [decodeUnreserved, mergeSlashes, resolve];
+/** What some do as well where the path holds encoded slashes or NUL, backslashes, or parameters of dot segments. */
+const AMBIGUOUS_STEPS = [
+  ...STEPS,
+  decodeSlashes,
+  decodeBackslashes,
+  turnBackslashes,
+  withoutParameters,
+  beforeNul,
+];
 
 /**
- * Every other way in which a server could read `rawPath`, without the normalised one; no two are equal. A server may
- * take it as written or decoded; as the path allows, take encoded slashes, backslashes and encoded backslashes for
- * slashes, drop the parameters of dot segments (`..;x`), end it at an encoded NUL; and may then merge doubled slashes,
- * resolve dot segments, both or neither. Not among them: decoding twice (`%252e`) and dropping the parameters of
- * ordinary segments; what does that by default is not put behind a proxy with path rules.
+ * Every other way in which a server could read `rawPath`, without the normalised one: as written, and after any of
+ * the steps in any order. Null when there are so many that the path is better refused, and when a `%` in it begins no
+ * escape, of which servers make anything. Not among the readings: decoding twice (`%252e`) and dropping the
+ * parameters of ordinary segments; what does that unasked is not put behind a proxy with path rules.
  */
-export function otherReadings(rawPath: string, normalised: string): ReadonlySet<string> {
+export function otherReadings(
+  rawPath: string,
+  normalised: { readonly path: string; readonly ambiguous: boolean },
+): ReadonlySet<string> | null {
+  if (normalised.ambiguous && malformed(rawPath)) return null;
+  const steps = normalised.ambiguous ? AMBIGUOUS_STEPS : STEPS;
   const written = escapeInvisible(rawPath).replace(/%[0-9A-Fa-f]{2}/g, (triplet) => triplet.toUpperCase());
-  const decoded = decodeUnreserved(rawPath);
-  const texts = new Set([written, decoded]);
-  if (AMBIGUOUS.test(decoded)) {
-    const slashed = decoded.replace(/%2F|%5C|\\/g, '/');
-    texts.add(slashed).add(slashed.replace(/\/(\.{1,2});[^/]*/g, '/$1'));
-    for (const text of [...texts]) texts.add(beforeNul(text));
+  const readings = new Set([written]);
+  let characters = written.length;
+  // The set grows while it is walked; every step only ever shortens or keeps, so it ends.
+  for (const reading of readings) {
+    for (const step of steps) {
+      const next = step(reading);
+      if (readings.has(next)) continue;
+      readings.add(next);
+      characters += next.length;
+      if (characters > MAX_READ_CHARACTERS) return null;
+    }
   }
-  const readings = new Set<string>();
-  for (const text of texts) {
-    const merged = mergeSlashes(text);
-    for (const reading of [text, merged, resolve(text), resolve(merged)])
-      readings.add(reading).add(beforeNul(reading));
-  }
-  readings.delete(normalised);
+  readings.delete(normalised.path);
   return readings;
+}
+
+function turnBackslashes(path: string): string {
+  return path.replace(/\\/g, '/');
+}
+
+function decodeSlashes(path: string): string {
+  return path.replace(/%2F/g, '/');
+}
+
+function decodeBackslashes(path: string): string {
+  return path.replace(/%5C/g, '\\');
+}
+
+/** Dot segments lose what follows a semicolon. */
+function withoutParameters(path: string): string {
+  return path.replace(/([/\\]\.{1,2});[^/]*/g, '$1');
 }
 
 function beforeNul(path: string): string {
