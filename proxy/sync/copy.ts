@@ -15,6 +15,7 @@ export function makeCopy(
   table: ReadonlyMap<string, TableEntry>,
   follower: Follower,
   secrets: SecretKeys,
+  names: Iterable<readonly [name: string, addresses: readonly string[]]>,
   clock: Clock,
 ): Copy {
   const log: LoggedObject[] = [];
@@ -33,6 +34,7 @@ export function makeCopy(
     entries: [...table.values()].filter((entry) => !KEPT_ELSEWHERE.has(entry.kind)),
     log,
     secrets: secrets.sealed(),
+    names: [...names].map(([name, addresses]) => ({ name, addresses })),
   };
 }
 

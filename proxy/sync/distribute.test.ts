@@ -21,7 +21,7 @@ function setup() {
     applied: (report) => applied.push(report),
     rejected: () => new Set(),
     deadly: (entries) => deadly.push(...entries),
-    afterLoad: () => [{ type: 'resolved', name: 'h', addresses: ['127.0.0.1'] }],
+    afterLoad: () => [{ type: 'resolved' as const, name: 'h', addresses: ['127.0.0.1'] }].values(),
   });
   primary.receiver = (message) => {
     if ('relay' in message) {

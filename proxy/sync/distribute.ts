@@ -68,7 +68,7 @@ export interface DistributeHooks {
   /** Processes died of these entries; they are not in the table. */
   deadly(entries: readonly TableEntry[], reason: string): void;
   /** What a freshly loaded process has to know besides the table: health and resolved names. */
-  afterLoad(): readonly ToServing[];
+  afterLoad(): Iterator<ToServing>;
 }
 
 export function entryKey(entry: { readonly kind: string; readonly name: string }): string {
@@ -125,9 +125,9 @@ export class Distributor {
     return this.#hasTable;
   }
 
-  /** Whether changes wait for their first acknowledgement. */
-  get pending(): boolean {
-    return this.#first !== null || this.#queue.size > 0;
+  /** Whether every live process has acknowledged everything that was submitted. */
+  get converged(): boolean {
+    return this.#first === null && this.#queue.size === 0 && this.#unreported.length === 0;
   }
 
   processes(): readonly ServingView[] {
@@ -356,7 +356,7 @@ export class Distributor {
     process.sent = process.loading;
     const seq = change?.seq ?? this.#seq;
     this.#outbox.toServing(process.id, loadMessages(process.generation, entries, seq));
-    for (const message of this.#hooks.afterLoad()) this.#outbox.toServing(process.id, message);
+    this.#outbox.toServing(process.id, this.#hooks.afterLoad());
   }
 
   #send(process: Serving, message: ToServing): void {

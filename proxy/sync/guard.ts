@@ -31,6 +31,7 @@ export class Guard {
   readonly #demand: Demand;
   readonly #quarantined = new Map<string, Quarantined>();
   readonly #admitted = new Map<string, TableEntry>();
+  readonly #services = new Set<string>();
   /** Null after a domain changed. */
   #conflictList: readonly Quarantined[] | null = null;
 
@@ -51,6 +52,13 @@ export class Guard {
   /** The entries that bring `changes` about; quarantined objects appear only if they have no good version. */
   admit(changes: readonly ObjectChange[]): TableEntry[] {
     return changes.flatMap((change) => this.#admit(change) ?? []);
+  }
+
+  /** Names of services that were compiled anew, or are gone, since the last call. */
+  takeServices(): string[] {
+    const names = [...this.#services];
+    this.#services.clear();
+    return names;
   }
 
   /** What was last let in under `kind/name`, good or broken. */
@@ -182,7 +190,9 @@ export class Guard {
 
   #apply(entries: readonly TableEntry[]): readonly RejectedEntry[] {
     if (entries.some(({ kind }) => kind === 'domain')) this.#conflictList = null;
-    return this.table.apply(entries).rejected;
+    const change = this.table.apply(entries);
+    for (const name of change.services) this.#services.add(name);
+    return change.rejected;
   }
 
   #note({ kind, name }: { kind: EntryKind; name: string }, reason: string, lastGood: boolean): void {

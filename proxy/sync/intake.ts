@@ -17,6 +17,8 @@ export interface IntakeOptions {
   readonly secrets: SecretKeys;
   readonly distributor: Distributor;
   readonly log: Log;
+  /** Called with the services that the guard's table compiled anew; what it resolves on goes out before the change. */
+  servicesChanged(names: readonly string[]): Promise<void>;
 }
 
 export class Intake {
@@ -26,6 +28,8 @@ export class Intake {
   #seq = 0;
   #submitted = false;
   #secretsDue = true;
+  /** Changes that came before there was a table. */
+  readonly #early: ObjectChange[] = [];
 
   constructor(options: IntakeOptions) {
     this.#options = options;
@@ -46,13 +50,17 @@ export class Intake {
   found(found: Found): Promise<void> {
     return this.#inLine(async () => {
       const secrets = await this.#secretsFor(found.parts, found.reread);
-      this.#submit([secrets, ...found.parts], found.seq, found.since);
+      await this.#submit([this.#early.splice(0), secrets, ...found.parts], found.seq, found.since);
     });
   }
 
   /** Takes in changes that came another way: the folder of certificates, a confirmation. */
   changed(changes: readonly ObjectChange[], since: number): Promise<void> {
-    return this.#inLine(async () => this.#submit([changes], this.#seq, since));
+    return this.#inLine(async () => {
+      // A table is only a table with the objects in it: what comes before them waits for them.
+      if (this.#submitted) await this.#submit([changes], this.#seq, since);
+      else this.#early.push(...changes);
+    });
   }
 
   /** Entries that processes could not use or died of leave the table. */
@@ -64,6 +72,7 @@ export class Intake {
     const { guard, distributor } = this.#options;
     const replacements = guard.refuse(entries, reason, distributor.table);
     if (replacements.length > 0) distributor.submit([replacements], this.#seq, since);
+    void this.#options.servicesChanged(guard.takeServices());
   }
 
   /** Resolves when everything that came before has been handed on. */
@@ -112,7 +121,7 @@ export class Intake {
     }
   }
 
-  #submit(parts: readonly (readonly ObjectChange[])[], seq: number, since: number): void {
+  async #submit(parts: readonly (readonly ObjectChange[])[], seq: number, since: number): Promise<void> {
     const { guard, distributor, secrets } = this.#options;
     const entries: TableEntry[][] = [];
     for (const part of parts) {
@@ -121,6 +130,8 @@ export class Intake {
     }
     const unneeded = secrets.retain(this.#neededKeys());
     if (unneeded.length > 0) entries.push(guard.admit(unneeded));
+    const services = guard.takeServices();
+    if (services.length > 0) await this.#options.servicesChanged(services);
     if (entries.length === 0 && seq === this.#seq && this.#submitted) return;
     this.#seq = seq;
     // Of the very first table each object is a part of its own: should one be deadly, halving finds it.

@@ -24,6 +24,7 @@ function copy(seq: number): Copy {
     entries: [{ kind: 'service', name: 'shop', doc: { name: 'shop', latest: seq } }],
     log: [{ kind: 'service', name: 'shop', rev: seq }],
     secrets: [{ name: 'cookie-key', sealed: 'kontrol1.plain.eA' }],
+    names: [{ name: 'h', addresses: ['127.0.0.1'] }],
   };
 }
 

@@ -35,6 +35,8 @@ export interface Copy {
   readonly log: readonly LoggedObject[];
   /** Secrets that the objects need, sealed. */
   readonly secrets: readonly { readonly name: string; readonly sealed: string }[];
+  /** What names of backends stood for. */
+  readonly names: readonly { readonly name: string; readonly addresses: readonly string[] }[];
 }
 
 export interface LoggedObject {

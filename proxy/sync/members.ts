@@ -2,6 +2,7 @@
  * The worker backends of every service, as the live collection has them. A hint names one service; whatever hints
  * missed is found by the counter that every write advances, and by comparing versions at each tick.
  */
+import type { Clock } from '../../shared/clock.ts';
 import type { LiveDocument, LiveStore } from '../../shared/store/contract.ts';
 import type { PlainDocument } from './documents.ts';
 import type { EmptinessGuard } from './emptiness.ts';
@@ -10,6 +11,8 @@ import type { ObjectChange } from './guard.ts';
 const COUNTER = 'membership';
 /** More named services than this at once are read with one list. */
 const MAX_NAMED = 50;
+/** Lists that only the counter asks for are at least so far apart, and ten times as far as the last one took. */
+const MIN_LIST_GAP_MS = 250;
 
 interface Known {
   readonly v: number;
@@ -19,13 +22,18 @@ interface Known {
 export class MembersFollower {
   readonly #live: LiveStore;
   readonly #guard: EmptinessGuard;
+  readonly #clock: Clock;
   readonly #known = new Map<string, Known>();
   #counter = -1;
   #named = new Set<string>();
   #all = true;
+  /** The counter says that something was missed; it is listed when it is time. */
+  #missed = false;
+  #listNotBefore = 0;
 
-  constructor(live: LiveStore, guard: EmptinessGuard) {
+  constructor(live: LiveStore, guard: EmptinessGuard, clock: Clock) {
     this.#live = live;
+    this.#clock = clock;
     this.#guard = guard;
   }
 
@@ -70,13 +78,19 @@ export class MembersFollower {
         this.#counter = counter;
         return changes;
       }
-      if (counter === this.#counter) return changes;
+      if (counter !== this.#counter) this.#missed = true;
+      if (!this.#missed || this.listsInMs !== 0) return changes;
       return [...changes, ...(await this.#list())];
     } catch (error) {
       for (const service of named) this.#named.add(service);
       this.#all ||= all;
       throw error;
     }
+  }
+
+  /** In how many milliseconds a look will list what was missed; null when nothing was. */
+  get listsInMs(): number | null {
+    return this.#missed ? Math.max(0, this.#listNotBefore - this.#clock.monotonic()) : null;
   }
 
   /** Makes the deletions that were held back and are confirmed now. */
@@ -87,6 +101,7 @@ export class MembersFollower {
   }
 
   async #list(): Promise<ObjectChange[]> {
+    const begun = this.#clock.monotonic();
     const counter = await this.#readCounter();
     const documents = await this.#live.list('members');
     const changes = documents.flatMap((document) => this.#take(document));
@@ -94,6 +109,9 @@ export class MembersFollower {
     const missing = [...this.#known.keys()].filter((service) => !present.has(service));
     changes.push(...this.remove(this.#guard.judge('members', this.#known.size, missing)));
     this.#counter = counter;
+    this.#missed = false;
+    const now = this.#clock.monotonic();
+    this.#listNotBefore = now + Math.max(MIN_LIST_GAP_MS, 10 * (now - begun));
     return changes;
   }
 

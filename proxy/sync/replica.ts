@@ -148,6 +148,8 @@ export class Replica {
       this.#failures = 0;
       this.#everUp = true;
       this.#notBefore = begun + MIN_INTERVAL_MS;
+      const again = this.#options.members.listsInMs;
+      if (again !== null) clock.after(again, () => this.hint());
     } catch (error) {
       this.#rereadDue ||= reread;
       this.#hintedAt ??= since;

@@ -2,10 +2,11 @@
  * The secrets that serving processes need: the private keys of the certificates in force, and the node-wide keys.
  * Read from the collection `secrets`, opened with `KONTROL_SECRET`; nothing else of that collection is ever read.
  */
-import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { isEncrypted, open, SEALED_FIELD, seal } from '../../shared/secrets.ts';
 import { COOKIE_KEY_SECRET } from '../../shared/signed-cookie.ts';
 import type { LiveStore } from '../../shared/store/contract.ts';
+import { checkPair } from '../tls/key-pair.ts';
 import type { PlainDocument } from './documents.ts';
 import type { ObjectChange } from './guard.ts';
 
@@ -78,7 +79,12 @@ export class SecretKeys {
     const held = this.#held.get(name);
     if (held === undefined)
       return this.#problems.get(name) ?? 'its private key is not in the store; store it again';
-    return pairProblem(String(certificate['certificate']), held.value);
+    try {
+      checkPair({ certificate: String(certificate['certificate']), key: held.value });
+      return null;
+    } catch (error) {
+      return (error as Error).message;
+    }
   }
 
   async #read(names: readonly string[]): Promise<ObjectChange[]> {
@@ -123,16 +129,4 @@ export class SecretKeys {
 
 function digestOf(pem: string): string {
   return createHash('sha256').update(pem).digest('hex');
-}
-
-/** Why a chain and a private key (both PEM) do not belong together, or null when they do. */
-export function pairProblem(certificate: string, key: string): string | null {
-  try {
-    const leaf = new X509Certificate(certificate);
-    if (!leaf.checkPrivateKey(createPrivateKey(key)))
-      return 'certificate and private key do not belong together';
-    return null;
-  } catch (error) {
-    return `certificate or private key cannot be read: ${(error as Error).message}`;
-  }
 }

@@ -94,6 +94,7 @@ class World {
       https: [],
       proxyProtocol: [],
       internal: null,
+      api: { host: '127.0.0.1', port: 1 },
       node: 'n1',
       mongoUrl: null,
       redisUrl: null,

@@ -6,33 +6,46 @@
 import type { Bus } from '../../shared/bus/contract.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
-import type { NodeRecord, Quarantined } from '../../shared/model/live.ts';
 import type { RejectedEntry, TableEntry } from '../../shared/routing/entry.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
 import type { Store } from '../../shared/store/contract.ts';
 import { Follower } from '../../shared/store/follower.ts';
-import type { PrimaryToSync, Relayed } from '../link/messages.ts';
+import type { FromServing, Relayed } from '../link/messages.ts';
+import { MergedStats } from '../observe/merged-stats.ts';
+import { trafficFamilies } from '../observe/metrics.ts';
+import { BackendWatch } from './backend-watch.ts';
+import { BusLink } from './bus-link.ts';
 import { followerState, makeCopy, seedObjects } from './copy.ts';
+import { DefaultCertificate } from './default-certificate.ts';
 import { type Applied, Distributor, entryKey } from './distribute.ts';
 import { EmptinessGuard } from './emptiness.ts';
 import { Guard } from './guard.ts';
+import type { BackendHealth } from './health-checks.ts';
 import { confirmedDeletions, Intake } from './intake.ts';
+import { InternalPort } from './internal-port.ts';
 import { type Copy, CopyKeeper, nodeFolder, readCopy } from './last-known-good.ts';
 import { type FromPrimary, type Link, Outbox } from './link.ts';
 import { ListenerStates, wantedListeners } from './listeners.ts';
 import { MembersFollower } from './members.ts';
 import { NodeReporter } from './node-record.ts';
+import { NodeState } from './node-state.ts';
 import { Objects } from './objects.ts';
-import { type Found, Replica } from './replica.ts';
+import { Questions } from './questions.ts';
+import { Replica } from './replica.ts';
+import type { Ask } from './resolver.ts';
 import { SecretKeys } from './secret-keys.ts';
+import { nodeFamilies, statusReport } from './status-report.ts';
+import { untilOpen } from './until-open.ts';
 
 /** How long processes without a table wait for the store before they answer 503. */
 const NO_TABLE_AFTER_MS = 2_000;
-const FIRST_REOPEN_MS = 500;
-const MAX_REOPEN_MS = 10_000;
 /** Without Redis: how often the embedded store is asked (cheap), and MongoDB. */
 const POLL_EMBEDDED_MS = 50;
 const POLL_MONGODB_MS = 1_000;
+/** Backends named in one event at most; there may be thousands behind one switch. */
+const MAX_EVENT_BACKENDS = 100;
+/** Kinds that decide which sockets are wanted. */
+const LISTENER_KINDS: ReadonlySet<string> = new Set(['listener', 'certificate', 'defaultCertificate']);
 
 export interface SyncOptions {
   readonly settings: SettingsOfProcess;
@@ -42,6 +55,8 @@ export interface SyncOptions {
   readonly log: Log;
   openStore(): Promise<Store>;
   openBus(): Promise<Bus>;
+  /** Resolves names; default DNS and the hosts file. */
+  readonly ask?: Ask;
 }
 
 export class SyncProcess {
@@ -53,31 +68,27 @@ export class SyncProcess {
   readonly #guard: Guard;
   readonly #secrets: SecretKeys;
   readonly #intake: Intake;
+  readonly #watch: BackendWatch;
+  readonly #questions: Questions;
   readonly #copies: CopyKeeper;
   readonly #reporter: NodeReporter;
+  readonly #state: NodeState;
+  readonly #stats: MergedStats;
+  readonly #internal: InternalPort | null;
+  readonly #defaultCertificate: DefaultCertificate;
   readonly #listeners = new ListenerStates();
-  readonly #folder: string;
+  readonly #closing = new AbortController();
+  readonly #timers = new Set<() => void>();
   #copy: Copy | null = null;
   #store: Store | null = null;
   #follower: Follower | null = null;
   #members: MembersFollower | null = null;
   #replica: Replica | null = null;
   #bus: Bus | null = null;
-  #processes: Extract<PrimaryToSync, { type: 'processes' }>['processes'] = [];
-  /** What each sequence number on its way stands for. */
-  readonly #sent = new Map<number, { readonly hash: string; readonly at: number | null }>();
-  #applied: { readonly seq: number; readonly hash: string } = { seq: 0, hash: '' };
-  #lagMs = 0;
-  #quarantinedText = '';
-  #held = 0;
-  #stopping = false;
-  #closed = false;
-  #cancelTimers = new Set<() => void>();
 
   constructor(options: SyncOptions) {
     this.#options = options;
-    const { settings, link, clock, log } = options;
-    this.#folder = nodeFolder(settings.data, settings.node);
+    const { settings, link, clock, log, version } = options;
     this.#outbox = new Outbox(link);
     this.#secrets = new SecretKeys(() => this.#store?.live ?? null, settings.secret);
     this.#guard = new Guard(log, (kind, doc) =>
@@ -87,8 +98,17 @@ export class SyncProcess {
       confirmed: (entries) => this.#onConfirmed(entries),
       applied: (applied) => this.#onApplied(applied),
       rejected: (rejected) => this.#onRejected(rejected),
-      deadly: (entries, reason) => this.#intake.refuse(entries, reason, clock.monotonic()),
-      afterLoad: () => [],
+      deadly: (entries, reason) => this.#refuse(entries, reason),
+      afterLoad: () => this.#watch.snapshot(),
+    });
+    this.#watch = new BackendWatch({
+      settings,
+      table: this.#guard.table,
+      clock,
+      log,
+      ...(options.ask === undefined ? {} : { ask: options.ask }),
+      broadcast: (message) => this.#distributor.broadcast(message),
+      changed: (backends) => this.#tellBackends(backends),
     });
     this.#intake = new Intake({
       guard: this.#guard,
@@ -96,27 +116,51 @@ export class SyncProcess {
       secrets: this.#secrets,
       distributor: this.#distributor,
       log,
+      servicesChanged: (names) => this.#watch.follow(names),
     });
-    this.#copies = new CopyKeeper(this.#folder, clock, log, () =>
-      this.#follower === null
-        ? null
-        : makeCopy(this.#distributor.table, this.#follower, this.#secrets, clock),
+    this.#questions = new Questions(clock, (process, message) => this.#outbox.toServing(process, message));
+    this.#copies = new CopyKeeper(nodeFolder(settings.data, settings.node), clock, log, () =>
+      this.#makeCopy(),
     );
+    this.#state = new NodeState({
+      node: settings.node,
+      version,
+      clock,
+      log,
+      distributor: this.#distributor,
+      guard: this.#guard,
+      emptiness: this.#emptiness,
+      objects: this.#objects,
+      listeners: this.#listeners,
+      intake: this.#intake,
+      replica: () => this.#replica,
+      bus: () => this.#bus,
+      copyFailing: () => this.#copies.failing,
+      quarantined: (quarantined) => this.#outbox.toPrimary({ type: 'quarantine', quarantined }),
+      changed: () => this.#reporter.touch(),
+    });
     this.#reporter = new NodeReporter(
       clock,
       () => this.#store?.live ?? null,
-      () => this.#describe(),
+      () => this.#state.record(),
     );
+    this.#stats = new MergedStats((name) => this.#guard.table.service(name) !== undefined);
+    this.#internal = settings.internal === null ? null : this.#internalPort(settings.internal);
+    this.#defaultCertificate = new DefaultCertificate(settings.certs, clock, log, (change) => {
+      void this.#intake.changed([change], clock.monotonic());
+    });
   }
 
   /** Resolves when the last-known-good copy was read; store and bus are opened in the background, for ever. */
   async start(): Promise<void> {
-    const { log, clock } = this.#options;
-    this.#copy = await readCopy(this.#folder, log);
-    if (this.#closed) return;
+    const { settings, clock, log } = this.#options;
+    this.#internal?.start();
+    this.#copy = await readCopy(nodeFolder(settings.data, settings.node), log);
+    if (this.#closing.signal.aborted) return;
     if (this.#copy !== null) this.#resume(this.#copy);
-    else this.#after(NO_TABLE_AFTER_MS, () => this.#distributor.noTable());
-    this.#after(NO_TABLE_AFTER_MS, () => this.#distributor.settle());
+    await this.#defaultCertificate.start();
+    if (this.#closing.signal.aborted) return;
+    this.#after(NO_TABLE_AFTER_MS, () => this.#storeLate());
     void this.#openStore();
     void this.#openBus();
     this.#reporter.start();
@@ -124,9 +168,9 @@ export class SyncProcess {
   }
 
   receive(message: FromPrimary): void {
-    if (this.#closed) return;
-    if ('relay' in message) this.#onRelayed(message);
-    else this.#onPrimary(message);
+    if (this.#closing.signal.aborted) return;
+    if (!('relay' in message)) this.#onPrimary(message);
+    else if (message.relay === 'from-serving') this.#onServing(message.from, message.message);
   }
 
   /** Re-reads everything now. */
@@ -136,18 +180,32 @@ export class SyncProcess {
 
   /** The deletions that the emptiness guard holds back are meant: they are made. Returns how many there were. */
   confirm(): number {
-    const confirmed = this.#emptiness.confirm();
+    const { clock } = this.#options;
     const members = this.#members;
-    const changes = confirmedDeletions(confirmed, this.#objects, (names) => members?.remove(names) ?? []);
-    void this.#intake.changed(changes, this.#options.clock.monotonic());
-    this.#stateChanged();
+    const changes = confirmedDeletions(
+      this.#emptiness.confirm(),
+      this.#objects,
+      (names) => members?.remove(names) ?? [],
+    );
+    if (changes.length > 0) void this.#intake.changed(changes, clock.monotonic());
+    this.#state.review();
     return changes.length;
   }
 
+  /** The internal port; null while it is not open. */
+  get internalPort(): number | null {
+    return this.#internal?.port ?? null;
+  }
+
+  /** What the last copy misses is written, store and bus are left. */
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    for (const cancel of this.#cancelTimers) cancel();
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    for (const cancel of this.#timers) cancel();
+    this.#defaultCertificate.close();
+    this.#watch.close();
+    this.#questions.close();
+    await this.#internal?.close();
     await this.#replica?.close();
     await this.#intake.idle();
     await this.#copies.close();
@@ -167,165 +225,184 @@ export class SyncProcess {
     const secrets = this.#secrets.seed(copy.secrets);
     this.#guard.seed(copy.entries);
     const entries = [...this.#guard.admit(secrets), ...copy.entries];
-    this.#applied = { seq: copy.seq, hash: copy.hash };
+    this.#state.resume(copy.seq, copy.hash);
     this.#intake.resume(copy.seq);
+    this.#watch.resolver.seed(copy.names);
+    void this.#watch.follow(this.#guard.takeServices());
     this.#distributor.install(entries, copy.seq);
-    this.#stateChanged();
+    this.#state.review();
+  }
+
+  #makeCopy(): Copy | null {
+    if (this.#follower === null) return null;
+    const { table } = this.#distributor;
+    return makeCopy(table, this.#follower, this.#secrets, this.#watch.resolver.known(), this.#options.clock);
   }
 
   async #openStore(): Promise<void> {
     const { log, clock, settings } = this.#options;
-    const store = await this.#untilOpen('store_unopened', 'the store cannot be opened', () =>
-      this.#options.openStore(),
-    );
+    const store = await untilOpen({
+      open: () => this.#options.openStore(),
+      failed: (error, attempt) => {
+        if (attempt === 0)
+          log.error('store_unopened', `the store cannot be opened and is tried again: ${error.message}`);
+        this.#storeLate();
+      },
+      clock,
+      signal: this.#closing.signal,
+    });
     if (store === null) return;
-    if (this.#closed) return await store.close();
     const copy = this.#copy;
-    const members = new MembersFollower(store.live, this.#emptiness);
-    for (const { kind, name, doc } of copy?.entries ?? []) {
-      if (kind === 'members' && doc !== null) members.seed(name, doc);
-    }
-    this.#store = store;
-    this.#members = members;
-    this.#follower = new Follower(store, copy === null ? undefined : followerState(copy));
     this.#copy = null;
+    this.#store = store;
+    this.#members = new MembersFollower(store.live, this.#emptiness, clock);
+    for (const { kind, name, doc } of copy?.entries ?? []) {
+      if (kind === 'members' && doc !== null) this.#members.seed(name, doc);
+    }
+    this.#follower = new Follower(store, copy === null ? undefined : followerState(copy));
     this.#replica = new Replica({
       store,
       follower: this.#follower,
       objects: this.#objects,
-      members,
+      members: this.#members,
       guard: this.#emptiness,
       clock,
       log,
       ttlMs: settings.ttlMs,
       pollMs: () => this.#pollMs(),
-      found: (found) => this.#onFound(found),
-      failed: () => this.#onStoreFailed(),
+      found: async (found) => {
+        this.#state.found(found);
+        await this.#intake.found(found);
+        this.#distributor.settle();
+        this.#state.review();
+      },
+      failed: () => this.#storeLate(),
     });
     this.#replica.start();
   }
 
   async #openBus(): Promise<void> {
-    const bus = await this.#untilOpen('bus_unopened', 'the message bus cannot be opened', () =>
-      this.#options.openBus(),
-    );
-    if (bus === null) return;
-    if (this.#closed) return await bus.close();
-    this.#bus = bus;
-    bus.subscribe('updateProxy', (message) => {
-      const service = message?.['members'];
-      if (typeof service === 'string' && service.length <= 128 && message?.['seq'] === undefined) {
-        this.#members?.hint(service);
-      }
-      this.#replica?.hint();
+    const { log, clock, settings } = this.#options;
+    this.#bus = await untilOpen({
+      open: () => this.#options.openBus(),
+      failed: (error, attempt) => {
+        if (attempt === 0)
+          log.error('bus_unopened', `the message bus cannot be opened and is tried again: ${error.message}`);
+      },
+      clock,
+      signal: this.#closing.signal,
     });
-    bus.subscribe('kontrol:ask', (message) => {
-      if (message?.['ask'] !== 'confirm') return;
-      const node = message['node'];
-      if (node === undefined || node === this.#options.settings.node) this.confirm();
+    if (this.#bus === null) return;
+    new BusLink(this.#bus, {
+      node: settings.node,
+      table: this.#guard.table,
+      distributor: this.#distributor,
+      questions: this.#questions,
+      hint: (members) => {
+        if (members !== null) this.#members?.hint(members);
+        this.#replica?.hint();
+      },
+      hintAll: () => this.#replica?.hintAll(),
+      confirm: () => this.confirm(),
     });
-    // Messages may have been missed meanwhile.
-    bus.onConnected(() => this.#replica?.hintAll());
   }
 
-  async #untilOpen<T>(code: string, what: string, open: () => Promise<T>): Promise<T | null> {
-    for (let attempt = 0; !this.#closed; attempt++) {
-      try {
-        return await open();
-      } catch (error) {
-        const reason = (error as Error)?.message ?? String(error);
-        if (attempt % 10 === 0) {
-          this.#options.log.error(code, `${what} and is tried again for ever: ${reason}`, { attempt });
-        }
-        if (code === 'store_unopened') this.#onStoreFailed();
-        await new Promise<void>((resolve) =>
-          this.#after(Math.min(MAX_REOPEN_MS, FIRST_REOPEN_MS * 2 ** Math.min(attempt, 10)), resolve),
-        );
-      }
-    }
-    return null;
-  }
-
+  /** Null when hints can be trusted to come. */
   #pollMs(): number | null {
-    const { settings } = this.#options;
-    if (settings.redisUrl !== null) return this.#bus?.connected === true ? null : POLL_MONGODB_MS;
-    return settings.mongoUrl === null ? POLL_EMBEDDED_MS : POLL_MONGODB_MS;
+    const { redisUrl, mongoUrl } = this.#options.settings;
+    if (redisUrl !== null && this.#bus?.connected === true) return null;
+    return mongoUrl === null ? POLL_EMBEDDED_MS : POLL_MONGODB_MS;
   }
 
-  async #onFound(found: Found): Promise<void> {
-    this.#sent.set(found.seq, { hash: found.hash, at: found.at });
-    await this.#intake.found(found);
-    this.#distributor.settle();
-    this.#stateChanged();
-  }
-
-  #onStoreFailed(): void {
+  /** The store does not answer for now: everyone gets what there is. */
+  #storeLate(): void {
     this.#distributor.settle();
     this.#distributor.noTable();
     this.#reporter.touch();
   }
 
   #onConfirmed(entries: readonly TableEntry[]): void {
-    const matters = entries.some(({ kind }) =>
-      ['listener', 'certificate', 'defaultCertificate'].includes(kind),
-    );
-    if (!matters) return;
+    if (!entries.some(({ kind }) => LISTENER_KINDS.has(kind))) return;
     const specs = wantedListeners(this.#distributor.table.values(), this.#options.settings);
     if (this.#listeners.want(specs)) this.#outbox.toPrimary({ type: 'listeners', specs });
   }
 
-  #onApplied({ seq, ms }: Applied): void {
-    const { clock, settings } = this.#options;
-    const sent = this.#sent.get(seq);
-    const hash = sent?.hash ?? this.#applied.hash;
-    if (sent?.at != null) this.#lagMs = Math.max(0, clock.now() - sent.at);
-    for (const known of this.#sent.keys()) if (known < seq) this.#sent.delete(known);
-    this.#applied = { seq, hash };
-    this.#bus?.publish('kontrol:applied', { node: settings.node, seq, hash, ms: Math.round(ms) });
+  #onApplied(applied: Applied): void {
+    this.#bus?.publish('kontrol:applied', this.#state.applied(applied));
     this.#reporter.touch();
     this.#copies.touch();
   }
 
   #onRejected(rejected: readonly RejectedEntry[]): ReadonlySet<string> {
     const news = rejected.filter((entry) => !this.#guard.isKnown(entry));
-    for (const entry of news) {
-      this.#intake.refuse([entry], entry.reason, this.#options.clock.monotonic());
-    }
-    if (news.length > 0) this.#stateChanged();
+    for (const entry of news) this.#refuse([entry], entry.reason);
     return new Set(news.map(entryKey));
   }
 
-  #onRelayed(message: Relayed): void {
-    if (message.relay !== 'from-serving') return;
-    const { from, message: inner } = message;
-    if (inner.type === 'hello' || inner.type === 'loaded' || inner.type === 'applied') {
-      this.#distributor.receive(from, inner);
+  #refuse(entries: readonly Pick<TableEntry, 'kind' | 'name'>[], reason: string): void {
+    this.#intake.refuse(entries, reason, this.#options.clock.monotonic());
+    this.#state.review();
+  }
+
+  #tellBackends(backends: readonly BackendHealth[]): void {
+    const { settings, clock } = this.#options;
+    const told = backends.slice(0, MAX_EVENT_BACKENDS).map(({ service, address, alive, problem }) => {
+      return { service, address, alive, problem: problem?.slice(0, 200) ?? null };
+    });
+    this.#bus?.publish('kontrol:events', {
+      event: 'backends',
+      node: settings.node,
+      at: clock.now(),
+      backends: told,
+    });
+  }
+
+  #onServing(from: number, message: FromServing): void {
+    switch (message.type) {
+      case 'hello':
+      case 'loaded':
+      case 'applied':
+        this.#distributor.receive(from, message);
+        return;
+      case 'failures':
+        this.#watch.failed(message.failures);
+        return;
+      case 'stats':
+        this.#stats.report(from, message.stats);
+        return;
+      case 'answer':
+        this.#questions.answered(from, message.n, message.answer);
+        return;
+      case 'recovered':
+        return;
     }
   }
 
   #onPrimary(message: Exclude<FromPrimary, Relayed>): void {
     switch (message.type) {
       case 'processes':
-        this.#processes = message.processes;
+        this.#state.processes = message.processes;
         this.#distributor.announce(message.processes);
         this.#reporter.touch();
         return;
       case 'gone':
         this.#distributor.gone(message.id);
+        this.#questions.gone(message.id);
+        this.#stats.gone(message.id);
         return;
       case 'ping':
         this.#outbox.toPrimary({ type: 'pong', n: message.n });
         return;
       case 'listen-failed':
         this.#listeners.failed(message.key, message.reason);
-        this.#stateChanged();
+        this.#state.review();
         return;
       case 'listening':
         this.#listeners.listening(message.key);
-        this.#stateChanged();
+        this.#state.review();
         return;
       case 'stopping':
-        this.#stopping = true;
+        this.#state.stopping = true;
         this.#reporter.touch();
         return;
       case 'start':
@@ -333,74 +410,37 @@ export class SyncProcess {
     }
   }
 
-  #quarantined(): Quarantined[] {
-    return [...this.#guard.quarantined(), ...this.#listeners.quarantined()];
-  }
-
-  /** Quarantine or alarms may have changed: whoever shows them is told. */
-  #stateChanged(): void {
-    const quarantined = this.#quarantined();
-    const text = JSON.stringify(quarantined);
-    if (text !== this.#quarantinedText) {
-      this.#quarantinedText = text;
-      this.#outbox.toPrimary({ type: 'quarantine', quarantined });
-      this.#reporter.touch();
-    }
-    const { held } = this.#emptiness;
-    if (held.length !== this.#held) {
-      if (held.length > this.#held) {
-        this.#options.log.error(
-          'deletions_held',
-          'the store suddenly lacks many objects; they stay in force until POST /v1/nodes/confirm says that this is meant',
-          { count: held.length, held: held.slice(0, 20) },
-        );
-      }
-      this.#held = held.length;
-      this.#reporter.touch();
-    }
-  }
-
-  #describe(): Omit<NodeRecord, 'beat'> {
-    const { settings, version } = this.#options;
-    const seqs = new Map(this.#distributor.processes().map(({ id, seq }) => [id, seq]));
-    const held = this.#emptiness.held;
-    return {
-      _id: settings.node,
-      version,
-      seq: this.#applied.seq,
-      hash: this.#applied.hash,
-      lagMs: this.#lagMs,
-      processes: this.#processes.map(({ role, id, pid }) => ({
-        role,
-        id,
-        pid,
-        seq: role === 'serving' ? (seqs.get(id) ?? 0) : this.#intake.seq,
-      })),
-      quarantined: this.#quarantined().slice(0, 1_000),
-      drift: this.#objects
-        .drift()
-        .filter((name) => !held.includes(name))
-        .slice(0, 1_000),
-      store: this.#replica?.up ? 'up' : 'down',
-      bus: this.#bus?.connected ? 'up' : 'down',
-      ready: this.ready,
-      held: held.slice(0, 1_000),
-    };
-  }
-
-  /** Whether visitors are served by a table, and not about to be sent away. */
-  get ready(): boolean {
-    return (
-      !this.#stopping &&
-      this.#distributor.processes().some((process) => process.loaded && process.state === 'ready')
-    );
+  #internalPort(address: NonNullable<SettingsOfProcess['internal']>): InternalPort {
+    const { clock, log, version } = this.#options;
+    const { table } = this.#guard;
+    return new InternalPort({
+      address,
+      clock,
+      log,
+      metrics: () => [
+        ...trafficFamilies(this.#stats),
+        ...nodeFamilies(this.#state, this.#watch.health, version),
+      ],
+      readiness: () => ({
+        ...this.#state.readiness(),
+        store: this.#state.storeUp ? 'up' : 'down',
+        bus: this.#state.busUp ? 'up' : 'down',
+      }),
+      status: async () => {
+        const processes = this.#distributor.processes().map(({ id }) => id);
+        const { answers } = await this.#questions.ask({ type: 'backends' }, processes);
+        return statusReport(this.#state, table, this.#watch.health, answers, clock.now());
+      },
+      reload: () => this.reload(),
+      confirm: () => this.confirm(),
+    });
   }
 
   #after(ms: number, callback: () => void): void {
     const cancel = this.#options.clock.after(ms, () => {
-      this.#cancelTimers.delete(cancel);
+      this.#timers.delete(cancel);
       callback();
     });
-    this.#cancelTimers.add(cancel);
+    this.#timers.add(cancel);
   }
 }

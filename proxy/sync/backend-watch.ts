@@ -1,0 +1,107 @@
+/**
+ * What this node knows of its backends beside the table: what their names stand for, and which of them are alive.
+ * Told to the serving processes as it changes, and whole to each that is new.
+ */
+import { BackendAddresses, controlPorts } from '../../shared/backend-addresses.ts';
+import type { Clock } from '../../shared/clock.ts';
+import type { Log } from '../../shared/log.ts';
+import { parseEndpoint } from '../../shared/model/fields.ts';
+import type { Table } from '../../shared/routing/table.ts';
+import type { SettingsOfProcess } from '../../shared/settings.ts';
+import type { FromServing, ToServing } from '../link/messages.ts';
+import { type BackendHealth, HealthChecks } from './health-checks.ts';
+import { probe } from './probe.ts';
+import { type Ask, NameResolver } from './resolver.ts';
+
+/** A change that brings new names waits this long for their first answers, so that its first visitors find them. */
+const NEW_NAMES_MS = 150;
+/** Verdicts in one message. */
+const BATCH = 500;
+
+export interface BackendWatchOptions {
+  readonly settings: SettingsOfProcess;
+  readonly table: Table;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly ask?: Ask;
+  /** To every serving process. */
+  broadcast(message: ToServing): void;
+  /** Backends that went down or came back. */
+  changed(backends: readonly BackendHealth[]): void;
+}
+
+export class BackendWatch {
+  readonly health: HealthChecks;
+  readonly resolver: NameResolver;
+  readonly #options: BackendWatchOptions;
+
+  constructor(options: BackendWatchOptions) {
+    this.#options = options;
+    const { clock, log, table } = options;
+    const refused = new BackendAddresses(controlPorts(options.settings));
+    this.resolver = new NameResolver({
+      clock,
+      log,
+      ...(options.ask === undefined ? {} : { ask: options.ask }),
+      changed: (name, addresses) => {
+        options.broadcast({ type: 'resolved', name, addresses });
+        this.health.resolved(name);
+      },
+    });
+    this.health = new HealthChecks({
+      clock,
+      probe,
+      random: Math.random,
+      addresses: (name) => this.resolver.addresses(name),
+      mayConnect: (address) => refused.refusal(address, table.settings().backendAddresses?.refuse) === null,
+      changed: (verdicts, backends) => {
+        options.broadcast({ type: 'health', verdicts });
+        for (const { service, address, alive, problem } of backends) {
+          if (alive)
+            log.info('backend_up', `backend ${address} of ${service} is alive`, { service, address });
+          else
+            log.warn('backend_down', `backend ${address} of ${service} is down: ${problem}`, {
+              service,
+              address,
+            });
+        }
+        options.changed(backends);
+      },
+    });
+  }
+
+  /** These services changed. Resolves when new names have their first answer, or soon. */
+  async follow(services: readonly string[]): Promise<void> {
+    const { table, clock } = this.#options;
+    for (const name of services) this.health.setService(name, table.service(name) ?? null);
+    if (services.length === 0) return;
+    this.resolver.follow(this.health.names());
+    let cancel = () => {};
+    const late = new Promise<void>((resolve) => {
+      cancel = clock.after(NEW_NAMES_MS, resolve);
+    });
+    await Promise.race([this.resolver.settled(), late]);
+    cancel();
+  }
+
+  /** Connects of real traffic failed there. */
+  failed(failures: Extract<FromServing, { type: 'failures' }>['failures']): void {
+    for (const { service, address } of failures) {
+      this.health.trigger(service, address);
+      const endpoint = parseEndpoint(address);
+      if (endpoint?.type === 'name') this.resolver.doubt(endpoint.host);
+    }
+  }
+
+  /** Everything a new process has to know. */
+  *snapshot(): IterableIterator<ToServing> {
+    for (const [name, addresses] of this.resolver.known()) yield { type: 'resolved', name, addresses };
+    const dead = this.health.dead();
+    for (let i = 0; i < dead.length; i += BATCH) yield { type: 'health', verdicts: dead.slice(i, i + BATCH) };
+  }
+
+  close(): void {
+    this.resolver.close();
+    this.health.close();
+  }
+}

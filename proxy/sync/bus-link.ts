@@ -1,0 +1,110 @@
+/**
+ * What this node hears and says on the bus: hints make it look, questions are answered from its serving processes.
+ * Whatever arrives may be garbage from anyone; none of it is believed, and none of it costs more than a look.
+ */
+import type { Bus } from '../../shared/bus/contract.ts';
+import type { Table } from '../../shared/routing/table.ts';
+import type { BackendStatus } from '../upstream/upstreams.ts';
+import type { Distributor } from './distribute.ts';
+import type { Questions } from './questions.ts';
+
+/** Questions that are being answered at the same time. */
+const MAX_ANSWERING = 20;
+
+export interface BusLinkOptions {
+  readonly node: string;
+  readonly table: Table;
+  readonly distributor: Distributor;
+  readonly questions: Questions;
+  /** Something may have changed; `members` names the service whose members did. */
+  hint(members: string | null): void;
+  /** Messages may have been missed: read everything. */
+  hintAll(): void;
+  confirm(): void;
+}
+
+export class BusLink {
+  readonly #bus: Bus;
+  readonly #options: BusLinkOptions;
+  #answering = 0;
+
+  constructor(bus: Bus, options: BusLinkOptions) {
+    this.#bus = bus;
+    this.#options = options;
+    bus.subscribe('updateProxy', (message) => {
+      const members = message?.['members'];
+      const named = typeof members === 'string' && members.length > 0 && members.length <= 128;
+      options.hint(named ? members : null);
+    });
+    bus.subscribe('kontrol:ask', (message) => void this.#asked(message ?? {}));
+    bus.onConnected(() => options.hintAll());
+  }
+
+  async #asked(message: Readonly<Record<string, unknown>>): Promise<void> {
+    const { ask, node, id } = message;
+    if (node !== undefined && node !== this.#options.node) return;
+    if (ask === 'confirm') {
+      this.#options.confirm();
+      return;
+    }
+    if (typeof id !== 'string' || id.length > 128 || this.#answering >= MAX_ANSWERING) return;
+    this.#answering++;
+    try {
+      const answer = await this.#answer(message);
+      if (answer !== null) this.#bus.publish('kontrol:answer', { id, node: this.#options.node, ...answer });
+    } finally {
+      this.#answering--;
+    }
+  }
+
+  async #answer(message: Readonly<Record<string, unknown>>): Promise<object | null> {
+    const { ask, service, address, request } = message;
+    if (ask === 'drained' && typeof service === 'string' && typeof address === 'string') {
+      return { drained: await this.#isDrained(service, address) };
+    }
+    if (ask === 'request' && typeof request === 'string' && request.length <= 256) {
+      const record = await this.#findRequest(request);
+      return record === null ? null : { record };
+    }
+    return null;
+  }
+
+  /** Out of balancing in every process, with no request and no tunnel left on it. */
+  async #isDrained(service: string, address: string): Promise<boolean> {
+    const { table, distributor, questions } = this.#options;
+    for (const key of table.service(service)?.keys.values() ?? []) {
+      if (key.backends.some((backend) => backend.address === address && backend.state !== 'drain'))
+        return false;
+    }
+    if (!distributor.converged) return false;
+    const processes = distributor.processes().map(({ id }) => id);
+    const { answers, complete } = await questions.ask({ type: 'backends' }, processes);
+    if (!complete) return false;
+    return answers.every(({ answer }) =>
+      statusesOf(answer).every(
+        (status) =>
+          status.service !== service || status.address !== address || status.active + status.tunnels === 0,
+      ),
+    );
+  }
+
+  async #findRequest(id: string): Promise<object | null> {
+    const { distributor, questions } = this.#options;
+    const processes = distributor.processes().map((process) => process.id);
+    const { answers } = await questions.ask({ type: 'request', id }, processes);
+    for (const { answer } of answers) if (typeof answer === 'object' && answer !== null) return answer;
+    return null;
+  }
+}
+
+/** The answer to `backends`, with whatever a process of another version left out dropped. */
+export function statusesOf(answer: unknown): BackendStatus[] {
+  if (!Array.isArray(answer)) return [];
+  return answer.filter(
+    (status: Partial<BackendStatus> | null) =>
+      typeof status?.service === 'string' &&
+      typeof status.address === 'string' &&
+      typeof status.active === 'number' &&
+      typeof status.tunnels === 'number',
+  ) as BackendStatus[];
+}

@@ -1,0 +1,330 @@
+/**
+ * Active health checks of every backend of the node, from this one process: concurrent within a bound, spread by
+ * jitter, faster while a backend is undecided or down. A backend is who it is by service and address, so what is
+ * known of it survives changes of the table; a new one counts as alive, and its first check runs at once.
+ */
+
+import type { Clock } from '../../shared/clock.ts';
+import { type Endpoint, parseEndpoint } from '../../shared/model/fields.ts';
+import type { ResolvedService } from '../../shared/model/service.ts';
+import type { CompiledService } from '../../shared/routing/decision.ts';
+import type { HealthVerdict } from '../link/messages.ts';
+import type { Probe, Target, Verdict } from './probe.ts';
+
+const MAX_CONCURRENT = 256;
+/** Interval while a backend is undecided or down, unless its own is shorter. */
+const FAST_MS = 1_000;
+/** An error of real traffic triggers a check at once, but no more often than this per backend. */
+const TRIGGER_GAP_MS = 200;
+/** Verdicts that come together go out as one batch. */
+const BATCH_MS = 10;
+
+export interface BackendHealth {
+  readonly service: string;
+  readonly address: string;
+  readonly alive: boolean;
+  /** Checks in a row that said the opposite of `alive`. */
+  readonly against: number;
+  /** Why the last check failed; null when it passed or there was none. */
+  readonly problem: string | null;
+  /** Milliseconds since 1970 of the last check; null before the first. */
+  readonly checkedAt: number | null;
+}
+
+interface Checked {
+  readonly name: string;
+  readonly address: string;
+  readonly endpoint: Endpoint;
+  service: ResolvedService;
+  alive: boolean;
+  /** False until enough checks in a row agreed for the first time. */
+  decided: boolean;
+  passes: number;
+  failures: number;
+  problem: string | null;
+  checkedAt: number | null;
+  startedAt: number;
+  running: boolean;
+  /** Asked for while one was running: once more right after it. */
+  again: boolean;
+  cancel: (() => void) | null;
+  removed: boolean;
+}
+
+export interface HealthOptions {
+  readonly clock: Clock;
+  readonly probe: Probe;
+  /** A number from 0 to 1. */
+  random(): number;
+  /** What a name stands for; empty when that is not known. */
+  addresses(name: string): readonly string[];
+  /** Whether a backend at this address (`host:port`) may be connected to. */
+  mayConnect(address: string): boolean;
+  /** Verdicts that changed, in batches. */
+  changed(verdicts: readonly HealthVerdict[], why: readonly BackendHealth[]): void;
+}
+
+export class HealthChecks {
+  readonly #options: HealthOptions;
+  readonly #backends = new Map<string, Map<string, Checked>>();
+  readonly #queue: Checked[] = [];
+  readonly #probing = new Set<AbortController>();
+  #closed = false;
+  #running = 0;
+  #batch: Checked[] = [];
+  #cancelBatch: (() => void) | null = null;
+
+  constructor(options: HealthOptions) {
+    this.#options = options;
+  }
+
+  /** A service is now as given; null when it is gone. */
+  setService(name: string, service: CompiledService | null): void {
+    const known = this.#backends.get(name) ?? new Map<string, Checked>();
+    const wanted = service === null ? new Set<string>() : addressesOf(service);
+    for (const [address, backend] of known) {
+      if (wanted.has(address)) continue;
+      this.#forget(backend);
+      known.delete(address);
+    }
+    if (service === null || wanted.size === 0) {
+      this.#backends.delete(name);
+      return;
+    }
+    this.#backends.set(name, known);
+    for (const address of wanted) {
+      const backend = known.get(address);
+      if (backend !== undefined) this.#reconfigure(backend, service.config);
+      else this.#add(known, service.config, address);
+    }
+  }
+
+  /** Real traffic failed there: look at once. */
+  trigger(service: string, address: string): void {
+    const backend = this.#backends.get(service)?.get(address);
+    if (backend === undefined || backend.service.health.type === 'off') return;
+    if (this.#options.clock.monotonic() - backend.startedAt < TRIGGER_GAP_MS) return;
+    this.#enqueue(backend);
+  }
+
+  /** A name has another answer (or its first): its backends are checked at once. */
+  resolved(name: string): void {
+    for (const backends of this.#backends.values()) {
+      for (const backend of backends.values()) {
+        if (backend.endpoint.type === 'name' && backend.endpoint.host === name) this.#enqueue(backend);
+      }
+    }
+  }
+
+  /** Host names of all backends. */
+  names(): Set<string> {
+    const names = new Set<string>();
+    for (const backends of this.#backends.values()) {
+      for (const { endpoint } of backends.values()) if (endpoint.type === 'name') names.add(endpoint.host);
+    }
+    return names;
+  }
+
+  /** What a process that knows nothing has to hear: everything else counts as alive. */
+  dead(): HealthVerdict[] {
+    const dead: HealthVerdict[] = [];
+    for (const { service, address, alive } of this.all()) if (!alive) dead.push({ service, address, alive });
+    return dead;
+  }
+
+  *all(): IterableIterator<BackendHealth> {
+    for (const backends of this.#backends.values()) {
+      for (const backend of backends.values()) yield healthOf(backend);
+    }
+  }
+
+  of(service: string, address: string): BackendHealth | null {
+    const backend = this.#backends.get(service)?.get(address);
+    return backend === undefined ? null : healthOf(backend);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const controller of this.#probing) controller.abort();
+    this.#cancelBatch?.();
+    this.#queue.length = 0;
+    for (const backends of this.#backends.values())
+      for (const backend of backends.values()) this.#forget(backend);
+    this.#backends.clear();
+  }
+
+  #add(backends: Map<string, Checked>, service: ResolvedService, address: string): void {
+    const endpoint = parseEndpoint(address);
+    if (endpoint === null) return;
+    const backend: Checked = {
+      name: service.name,
+      address,
+      endpoint,
+      service,
+      alive: true,
+      decided: false,
+      passes: 0,
+      failures: 0,
+      problem: null,
+      checkedAt: null,
+      startedAt: Number.NEGATIVE_INFINITY,
+      running: false,
+      again: false,
+      cancel: null,
+      removed: false,
+    };
+    backends.set(address, backend);
+    if (service.health.type !== 'off') this.#enqueue(backend);
+  }
+
+  #reconfigure(backend: Checked, service: ResolvedService): void {
+    const before = backend.service;
+    if (before === service) return;
+    backend.service = service;
+    const same =
+      JSON.stringify(before.health) === JSON.stringify(service.health) &&
+      before.protocol === service.protocol &&
+      before.host === service.host &&
+      JSON.stringify(before.tls) === JSON.stringify(service.tls);
+    if (same) return;
+    backend.passes = 0;
+    backend.failures = 0;
+    if (service.health.type === 'off') {
+      backend.cancel?.();
+      backend.cancel = null;
+      backend.problem = null;
+      this.#decide(backend, true);
+    } else this.#enqueue(backend);
+  }
+
+  #forget(backend: Checked): void {
+    backend.removed = true;
+    backend.cancel?.();
+    backend.cancel = null;
+  }
+
+  #enqueue(backend: Checked): void {
+    if (backend.service.health.type === 'off') return;
+    backend.cancel?.();
+    backend.cancel = null;
+    if (backend.running) {
+      backend.again = true;
+      return;
+    }
+    backend.running = true;
+    this.#queue.push(backend);
+    this.#pump();
+  }
+
+  #pump(): void {
+    while (this.#running < MAX_CONCURRENT) {
+      const backend = this.#queue.shift();
+      if (backend === undefined) return;
+      if (backend.removed) continue;
+      this.#running++;
+      void this.#check(backend).finally(() => {
+        this.#running--;
+        this.#pump();
+      });
+    }
+  }
+
+  async #check(backend: Checked): Promise<void> {
+    const { clock } = this.#options;
+    const { service } = backend;
+    backend.startedAt = clock.monotonic();
+    const problem = await this.#probe(backend, service);
+    backend.running = false;
+    if (backend.removed || this.#closed) return;
+    // One that was configured anew meanwhile proves nothing.
+    if (backend.service === service && problem !== undefined) this.#count(backend, problem);
+    if (backend.service.health.type === 'off') return;
+    if (backend.again) {
+      backend.again = false;
+      this.#enqueue(backend);
+      return;
+    }
+    backend.cancel = clock.after(this.#pause(backend), () => this.#enqueue(backend));
+  }
+
+  /** Why it is not well, null when it is; undefined when that cannot be told from here. */
+  async #probe(backend: Checked, service: ResolvedService): Promise<Verdict> {
+    const targets = this.#targets(backend.endpoint);
+    // A name that never resolved is not reachable for visitors either; they find that out without being told.
+    if (targets.length === 0) return undefined;
+    let problem: Verdict = 'its address is refused by settings.backendAddresses';
+    for (const target of targets) {
+      if (target.type === 'tcp' && !this.#options.mayConnect(textOf(target))) continue;
+      problem = await this.#options.probe(target, service, this.#probing);
+      // Any of its addresses is enough: that is how connections are made, too.
+      if (problem === null || backend.removed || this.#closed) break;
+    }
+    return problem;
+  }
+
+  #targets(endpoint: Endpoint): Target[] {
+    if (endpoint.type === 'unix') return [{ type: 'unix', path: endpoint.path }];
+    const { host: name, port } = endpoint;
+    const hosts = endpoint.type === 'address' ? [name] : this.#options.addresses(name);
+    return hosts.map((host) => ({ type: 'tcp', host, port, name }));
+  }
+
+  #count(backend: Checked, problem: string | null): void {
+    const { rise, fall } = backend.service.health;
+    backend.problem = problem;
+    backend.checkedAt = this.#options.clock.now();
+    if (problem === null) {
+      backend.passes++;
+      backend.failures = 0;
+      if (backend.passes >= rise) this.#decide(backend, true);
+    } else {
+      backend.failures++;
+      backend.passes = 0;
+      if (backend.failures >= fall) this.#decide(backend, false);
+    }
+  }
+
+  #decide(backend: Checked, alive: boolean): void {
+    backend.decided = true;
+    if (backend.alive === alive) return;
+    backend.alive = alive;
+    this.#batch.push(backend);
+    this.#cancelBatch ??= this.#options.clock.after(BATCH_MS, () => this.#flush());
+  }
+
+  #flush(): void {
+    this.#cancelBatch = null;
+    const changed = [...new Set(this.#batch)].filter((backend) => !backend.removed).map(healthOf);
+    this.#batch = [];
+    if (changed.length === 0) return;
+    const verdicts = changed.map(({ service, address, alive }) => ({ service, address, alive }));
+    this.#options.changed(verdicts, changed);
+  }
+
+  #pause(backend: Checked): number {
+    const { intervalMs, jitter } = backend.service.health;
+    const settled = backend.decided && backend.alive && backend.failures === 0;
+    const base = settled ? intervalMs : Math.min(intervalMs, FAST_MS);
+    return Math.max(10, base * (1 + jitter * (2 * this.#options.random() - 1)));
+  }
+}
+
+function healthOf(backend: Checked): BackendHealth {
+  const { name, address, alive, problem, checkedAt, passes, failures } = backend;
+  return { service: name, address, alive, against: alive ? failures : passes, problem, checkedAt };
+}
+
+/** Addresses of enabled keys that may get traffic; those in maintenance are left alone. */
+function addressesOf(service: CompiledService): Set<string> {
+  const addresses = new Set<string>();
+  if (!service.config.enabled) return addresses;
+  for (const key of service.keys.values()) {
+    if (!key.enabled) continue;
+    for (const { address, state } of key.backends) if (state !== 'maintenance') addresses.add(address);
+  }
+  return addresses;
+}
+
+function textOf({ host, port }: Extract<Target, { type: 'tcp' }>): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
