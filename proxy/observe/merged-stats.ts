@@ -109,7 +109,7 @@ export class MergedStats {
   services(): ReadonlyMap<string, MergedService> {
     for (const [name, { counts }] of this.#services) {
       if (this.#counted(name)) continue;
-      addDifference(this.#removed, counts, undefined);
+      addTo(this.#removed, counts);
       this.#services.delete(name);
       for (const baseline of this.#processes.values()) baseline.services.delete(name);
     }
@@ -119,7 +119,7 @@ export class MergedStats {
   /** By place (COUNT), over all services that exist or ever did. */
   totals(): Float64Array {
     const totals = this.#removed.slice();
-    for (const { counts } of this.#services.values()) addDifference(totals, counts, undefined);
+    for (const { counts } of this.#services.values()) addTo(totals, counts);
     return totals;
   }
 
@@ -164,11 +164,18 @@ function amount(value: number | undefined): number {
   return typeof value === 'number' && value >= 0 && value < Number.MAX_SAFE_INTEGER ? value : 0;
 }
 
+function addTo(total: Float64Array, counts: Float64Array): void {
+  for (let i = 0; i < total.length; i++) total[i] = (total[i] as number) + (counts[i] as number);
+}
+
+/** Adds to `total` by how much `now` is more than `before`; where it is less, `now` becomes `before`. */
 function addDifference(total: Float64Array, now: Float64Array, before: Float64Array | undefined): void {
   for (let i = 0; i < total.length; i++) {
     // All three have the same length.
-    const difference = (now[i] as number) - (before === undefined ? 0 : (before[i] as number));
+    const then = before === undefined ? 0 : (before[i] as number);
+    const difference = (now[i] as number) - then;
     if (difference > 0) total[i] = (total[i] as number) + difference;
+    else now[i] = then;
   }
 }
 
