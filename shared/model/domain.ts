@@ -44,23 +44,47 @@ export const keyReference = z.union([
   z.number().int().min(1).max(Number.MAX_SAFE_INTEGER),
 ]);
 
+/** What frames a message or belongs to one connection is the proxy's own; a route that set it could split messages. */
+const PROXY_FIELDS = new Set([
+  'connection',
+  'content-length',
+  'host',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+const changeableField = () =>
+  fieldName().refine(
+    (name) => !PROXY_FIELDS.has(name),
+    'the proxy sets this field itself (for the Host of backends see the field host of the service)',
+  );
+
 const headerChanges = z.strictObject({
-  set: mapOf(fieldName(), fieldValue()).optional(),
-  add: mapOf(fieldName(), fieldValue()).optional(),
-  remove: z.array(fieldName()).max(100).optional(),
+  set: mapOf(changeableField(), fieldValue()).optional(),
+  add: mapOf(changeableField(), fieldValue()).optional(),
+  remove: z.array(changeableField()).max(100).optional(),
 });
 
-const redirect = z.strictObject({
-  to: fieldValue().refine(
-    (to) => /^(https?:\/\/|\/)/.test(to),
-    'a redirect goes to http://…, https://… or /…',
-  ),
-  status: z
-    .union([z.literal(301), z.literal(302), z.literal(303), z.literal(307), z.literal(308)])
-    .optional()
-    .describe('default 308'),
-  keepPath: z.boolean().optional().describe('append path and query of the request; default false'),
-});
+const redirect = z
+  .strictObject({
+    to: fieldValue().refine(
+      (to) => /^(https?:\/\/[^/?#]|\/)[\x21-\x7e]*$/.test(to),
+      'a redirect goes to http://…, https://… or /…, in visible ASCII',
+    ),
+    status: z
+      .union([z.literal(301), z.literal(302), z.literal(303), z.literal(307), z.literal(308)])
+      .optional()
+      .describe('default 308'),
+    keepPath: z.boolean().optional().describe('append path and query of the request; default false'),
+  })
+  .refine(({ to, keepPath }) => !keepPath || !/[?#]/.test(to), {
+    path: ['to'],
+    message: 'with keepPath the address has no query or fragment of its own',
+  });
 
 const answer = z.strictObject({
   status: z.number().int().min(200).max(599).optional().describe('default 200'),
@@ -68,19 +92,38 @@ const answer = z.strictObject({
   type: fieldValue().optional().describe('Content-Type; default text/plain; charset=utf-8'),
 });
 
-const rewrite = z.strictObject({
-  match: z
-    .string()
-    .startsWith('~', 'a rewrite match is a regular expression and begins with "~"')
-    .refine((text) => routePathProblem(text) === null, 'not a valid regular expression'),
-  to: z
-    .string()
-    .max(2_048)
-    .refine(
-      (to) => /^[/$][\x21-\x7e]*$/.test(to),
-      'the new path begins with "/" or a group and has visible ASCII only',
-    ),
-});
+const rewrite = z
+  .strictObject({
+    match: z
+      .string()
+      .startsWith('~', 'a rewrite match is a regular expression and begins with "~"')
+      .refine((text) => routePathProblem(text) === null, 'not a valid regular expression'),
+    to: z
+      .string()
+      .max(2_048)
+      .refine(
+        (to) => /^[/$][\x21-\x7e]*$/.test(to) && !/[?#]/.test(to),
+        'the new path begins with "/" or a group and has visible ASCII only, without a query: that of the request stays',
+      ),
+  })
+  .superRefine(({ match, to }, context) => {
+    const groups = groupsOf(match);
+    for (const [group, digit] of to.matchAll(/\$(\d)/g)) {
+      if (Number(digit) > groups) {
+        const message = `${group} is no group of the match; it has ${groups}`;
+        context.addIssue({ code: 'custom', path: ['to'], message });
+      }
+    }
+  });
+
+/** Capturing groups of a rewrite's match; as many as can be named when it is not valid, which is reported elsewhere. */
+function groupsOf(match: string): number {
+  try {
+    return compilePattern(match.slice(1)).groups;
+  } catch {
+    return 9;
+  }
+}
 
 export const routeSchema = z.strictObject({
   path: z

@@ -156,6 +156,26 @@ export const fieldName = () =>
     .refine((text) => TOKEN.test(text), 'not a header field name (RFC 9110 §5.1)')
     .transform((text) => text.toLowerCase());
 
+/** The name of a cookie (RFC 6265 §4.1.1); cookies are told apart by case. */
+export const cookieName = () =>
+  z.string().refine((text) => TOKEN.test(text), 'not the name of a cookie (RFC 6265 §4.1.1)');
+
+/** A host with an optional port, as it stands in a Host field; lower-cased. */
+export const hostAndPort = () =>
+  z
+    .string()
+    .max(259)
+    .transform((text, context) => {
+      const port = /:\d{1,5}$/.exec(text)?.[0] ?? '';
+      const host = canonicalHost(text.slice(0, text.length - port.length));
+      if (typeof host === 'string' && !/[*~]/.test(host)) return host + port;
+      context.addIssue({
+        code: 'custom',
+        message: 'expected a host name or address, with or without a port',
+      });
+      return z.NEVER;
+    });
+
 /** The value of a header field (RFC 9110 §5.5): no controls, no white space at its ends. */
 export const fieldValue = () =>
   z

@@ -1,10 +1,20 @@
 /** A TCP port with its own service, opened and closed at run time. */
 import { z } from 'zod';
+import { parseAddress } from '../address.ts';
 import { commonFields, duration, hostPattern, mapOf, objectName } from './fields.ts';
 
 export const listenerSchema = z.strictObject({
   name: objectName(),
-  address: z.string().max(64).optional().describe('default all addresses'),
+  address: z
+    .string()
+    .transform((text, context) => {
+      const address = text === '' ? '' : parseAddress(text);
+      if (address !== null) return address;
+      context.addIssue({ code: 'custom', message: 'expected an address of this machine, or "" for all' });
+      return z.NEVER;
+    })
+    .optional()
+    .describe('default all addresses'),
   port: z.number().int().min(1).max(65_535),
   service: objectName().optional(),
   firewall: z.array(objectName()).max(100).optional(),

@@ -1,6 +1,7 @@
 /** Maintenance: on, off, or from–until, with ways past it. The same shape in settings, domains and routes. */
 import { z } from 'zod';
-import { fieldName, fieldValue } from './fields.ts';
+import { cookieName, fieldName, fieldValue } from './fields.ts';
+import { addressOrCidr } from './rule.ts';
 
 const moment = z.iso.datetime({
   offset: true,
@@ -12,8 +13,8 @@ const schedule = z.strictObject({
   until: moment.nullable().optional(),
   bypass: z
     .strictObject({
-      addresses: z.array(z.string().max(64)).max(1_000).optional(),
-      cookie: z.strictObject({ name: z.string().max(128), value: fieldValue() }).optional(),
+      addresses: z.array(addressOrCidr).max(1_000).optional(),
+      cookie: z.strictObject({ name: cookieName(), value: fieldValue() }).optional(),
       header: z.strictObject({ name: fieldName(), value: fieldValue() }).optional(),
     })
     .optional(),

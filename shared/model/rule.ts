@@ -8,7 +8,7 @@ export const RULE_TYPES = ['ip', 'ip-regex', 'country', 'rate', 'all'] as const;
 export type RuleList = (typeof RULE_LISTS)[number];
 export type RuleType = (typeof RULE_TYPES)[number];
 
-const addressOrCidr = z
+export const addressOrCidr = z
   .string()
   .max(64)
   .refine((text) => isAddressOrCidr(text), 'expected an IPv4 or IPv6 address or CIDR, like 10.0.0.0/8');

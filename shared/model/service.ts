@@ -1,6 +1,15 @@
 /** A service: balancing, health, time-outs and its keys (builds) with their backends. */
 import { z } from 'zod';
-import { backendAddress, commonFields, duration, fieldName, mapOf, objectName, size } from './fields.ts';
+import {
+  backendAddress,
+  commonFields,
+  duration,
+  fieldName,
+  hostAndPort,
+  mapOf,
+  objectName,
+  size,
+} from './fields.ts';
 
 export const BALANCE_POLICIES = [
   'round-robin',
@@ -141,7 +150,9 @@ export const serviceSchema = z
       .strictObject({
         verify: z.boolean().optional().describe('default true'),
         ca: z.string().max(1_000_000).optional(),
-        serverName: z.string().max(253).optional(),
+        serverName: hostAndPort()
+          .refine((name) => !/:\d+$/.test(name), 'a server name has no port')
+          .optional(),
         certificate: objectName().optional(),
       })
       .optional(),
@@ -157,7 +168,7 @@ export const serviceSchema = z
       .max(MAX_BACKENDS)
       .refine(uniqueBackends, 'an address stands twice; use weight instead')
       .optional(),
-    host: z.string().max(253).nullable().optional().describe('null keeps the Host of the client'),
+    host: hostAndPort().nullable().optional().describe('null keeps the Host of the client'),
     sticky: z
       .union([
         z.literal(false),

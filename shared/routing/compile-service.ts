@@ -2,6 +2,7 @@
  * A service as the data path holds it: its document with the defaults filled in, and under each of its keys the
  * backends from configuration and from workers. What did not change keeps its identity.
  */
+import { parseEndpoint } from '../model/fields.ts';
 import type { Members } from '../model/live.ts';
 import {
   type ConfiguredBackend,
@@ -66,7 +67,7 @@ function backendsOf(
     });
   });
   for (const member of members?.backends ?? []) {
-    if (member.key !== key || member.state === 'starting') continue;
+    if (member.key !== key || member.state === 'starting' || parseEndpoint(member.address) === null) continue;
     const known = backends.get(member.address);
     if (known !== undefined && (known.worker === null || known.since > member.since)) continue;
     backends.set(member.address, {
