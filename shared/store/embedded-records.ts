@@ -2,7 +2,7 @@
  * Records in an LMDB folder that several processes of one machine open together. What is acknowledged is on disk;
  * no process that is killed, stopped or out of disk space harms another one's.
  */
-import { open, type RootDatabase } from 'lmdb';
+import { IF_EXISTS, open, type RootDatabase } from 'lmdb';
 import { KontrolError } from '../errors.ts';
 import {
   ABSENT,
@@ -178,13 +178,12 @@ export class EmbeddedRecords implements Records {
 
   #put(table: Table, { id, expected, version, fields }: Write): Promise<boolean> {
     // The type does not know that null stands for "does not exist".
-    const condition = expected === ABSENT ? (null as never) : Number(expected);
+    const condition = (expected === ABSENT ? null : comparable(expected)) as number;
     return this.#db.put([table.name, id], JSON.stringify(fields), version, condition);
   }
 
   #remove(table: Table, { id, expected }: Removal): Promise<boolean> {
-    const key: Key = [table.name, id];
-    return expected === ANY ? this.#db.remove(key) : this.#db.remove(key, Number(expected));
+    return this.#db.remove([table.name, id], comparable(expected));
   }
 
   /** The outcome of a write once it is on disk. */
@@ -219,6 +218,11 @@ async function commitFailure(error: unknown): Promise<never> {
   const reason = cause instanceof Error ? cause.message : String(cause);
   const message = `The embedded store could not write (${reason}); is the disk full?`;
   throw new KontrolError('store_unavailable', message, [], { cause: error });
+}
+
+/** `IF_EXISTS` compares nothing, and fails when there is nothing. */
+function comparable(expected: Version | typeof ANY): number {
+  return expected === ANY ? IF_EXISTS : Number(expected);
 }
 
 function parsed(value: string): Fields {

@@ -1,7 +1,9 @@
 /** The store without a server: an LMDB folder, opened by all processes of one machine together. */
 import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { KontrolError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { dataFileProblem } from './data-file.ts';
 import { EmbeddedRecords } from './embedded-records.ts';
 import { guardNamespace, pidNamespace } from './namespace-guard.ts';
 import { RecordStore, type RecordStoreOptions } from './record-store.ts';
@@ -26,6 +28,12 @@ export async function openEmbedded(
   };
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const problem = dataFileProblem(join(folder, 'data.mdb'));
+    if (problem !== null)
+      throw new KontrolError(
+        'cannot_start',
+        `${problem}: put a backup of ${folder} in its place, or move it away to begin anew`,
+      );
     release.push(await guardNamespace(folder, options.namespace ?? pidNamespace(), log));
     release.push(logStrayRejections(log));
     const records = new EmbeddedRecords(folder, releaseAll);

@@ -4,11 +4,14 @@ import type { LiveCollection, LiveDocument, LiveStore } from './contract.ts';
 import {
   ABSENT,
   ANY,
+  asRead,
   type Deadline,
   type Fields,
   isVersion,
   type Records,
   type StoredRecord,
+  type Table,
+  type Version,
 } from './records.ts';
 import { checkedId, liveTable } from './tables.ts';
 
@@ -45,9 +48,14 @@ export class LiveRecords implements LiveStore {
 
   async replace(collection: LiveCollection, id: string, expected: number, fields: Fields): Promise<boolean> {
     const version = checkedVersion(expected) + 1;
-    const write = { id: checkedId(id), expected, version, fields: ownFields(fields) };
     const table = liveTable(collection);
-    return this.#run((deadline) => this.#records.write(table, write, deadline));
+    checkedId(id);
+    return this.#run(async (deadline) => {
+      const compared = await this.#comparable(table, id, expected, deadline);
+      if (compared === undefined) return false;
+      const write = { id, expected: compared.version, version, fields: ownFields(fields) };
+      return this.#records.write(table, write, deadline);
+    });
   }
 
   async put(collection: LiveCollection, id: string, fields: Fields): Promise<void> {
@@ -57,9 +65,8 @@ export class LiveRecords implements LiveStore {
       for (;;) {
         deadline.check();
         const record = await this.#records.get(table, id, deadline);
-        const expected = record === null ? ABSENT : record.version;
         const version = isVersion(record?.version) ? record.version + 1 : 1;
-        const write = { id, expected, version, fields: ownFields(fields) };
+        const write = { id, expected: asRead(record), version, fields: ownFields(fields) };
         if (await this.#records.write(table, write, deadline)) return;
       }
     });
@@ -67,8 +74,27 @@ export class LiveRecords implements LiveStore {
 
   async delete(collection: LiveCollection, id: string, expected?: number): Promise<boolean> {
     const table = liveTable(collection);
-    const removal = { id: checkedId(id), expected: expected === undefined ? ANY : checkedVersion(expected) };
-    return this.#run((deadline) => this.#records.remove(table, removal, deadline));
+    checkedId(id);
+    if (expected === undefined)
+      return this.#run((deadline) => this.#records.remove(table, { id, expected: ANY }, deadline));
+    checkedVersion(expected);
+    return this.#run(async (deadline) => {
+      const compared = await this.#comparable(table, id, expected, deadline);
+      if (compared === undefined) return false;
+      return this.#records.remove(table, { id, expected: compared.version }, deadline);
+    });
+  }
+
+  /** The version to compare with; 0 stands for whatever somebody wrote by hand instead of one. */
+  async #comparable(
+    table: Table,
+    id: string,
+    expected: number,
+    deadline: Deadline,
+  ): Promise<{ readonly version: Version } | undefined> {
+    if (expected > 0) return { version: expected };
+    const record = await this.#records.get(table, id, deadline);
+    return record === null || isVersion(record.version) ? undefined : { version: record.version };
   }
 }
 

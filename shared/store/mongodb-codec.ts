@@ -5,9 +5,10 @@
 import { BSON, type Document } from 'mongodb';
 import type { Fields, StoredRecord, Table } from './records.ts';
 
-// `$` in front, dots and zero bytes mean something to servers; `__proto__` and `_bsontype` to the driver.
-const AWKWARD = /^\$|^(?=__proto__$|_bsontype$)_|[.%\0]/g;
-const ESCAPED = /%(24|25|2E|5F|00)/g;
+// `$` in front, dots and zero bytes mean something to servers, these names and those of every object to the driver.
+const AWKWARD = /^\$|[.%\0]/g;
+const DRIVER_NAMES = new Set(['_bsontype', ...Object.getOwnPropertyNames(Object.prototype)]);
+const ESCAPED = /%([0-9A-F]{2})/g;
 
 /** Without anything undefined. */
 export function toBson(value: unknown): unknown {
@@ -18,8 +19,12 @@ export function toBson(value: unknown): unknown {
   return Object.fromEntries(
     Object.entries(value)
       .filter(([, member]) => member !== undefined)
-      .map(([key, member]) => [key.replace(AWKWARD, escaped), toBson(member)]),
+      .map(([key, member]) => [escapedKey(key), toBson(member)]),
   );
+}
+
+function escapedKey(key: string): string {
+  return DRIVER_NAMES.has(key) ? key.replace(/^./, escaped) : key.replace(AWKWARD, escaped);
 }
 
 function escaped(character: string): string {

@@ -100,7 +100,10 @@ export class MongoRecords implements Records {
       if (write.expected === ABSENT) {
         if (await inserted(collection, document)) return true;
       } else {
-        const { matchedCount } = await collection.replaceOne(unchanged(table, write), document);
+        const { matchedCount } = await collection.replaceOne(
+          withVersion(table, write.id, write.expected),
+          document,
+        );
         if (matchedCount === 1) return true;
       }
       return unsure && (await this.#tookHold(table, write, token));
@@ -111,7 +114,7 @@ export class MongoRecords implements Records {
     const operations = writes.map((write): AnyBulkWriteOperation<Stored> => {
       const document = stored(table, write, null);
       if (write.expected === ABSENT) return { insertOne: { document } };
-      return { replaceOne: { filter: unchanged(table, write), replacement: document } };
+      return { replaceOne: { filter: withVersion(table, write.id, write.expected), replacement: document } };
     });
     return this.#write(deadline, async () => {
       try {
@@ -127,7 +130,7 @@ export class MongoRecords implements Records {
 
   remove(table: Table, { id, expected }: Removal, deadline: Deadline): Promise<boolean> {
     return this.#write(deadline, async (unsure) => {
-      const { deletedCount } = await this.#collection(table).deleteOne(removed(table, id, expected));
+      const { deletedCount } = await this.#collection(table).deleteOne(withVersion(table, id, expected));
       if (deletedCount === 1) return true;
       if (!unsure) return false;
       // Gone is all that was asked for, or else it is not known who removed it.
@@ -140,7 +143,7 @@ export class MongoRecords implements Records {
   async removeMany(table: Table, removals: readonly Removal[], deadline: Deadline): Promise<void> {
     const operations = removals.map(
       ({ id, expected }): AnyBulkWriteOperation<Stored> => ({
-        deleteOne: { filter: removed(table, id, expected) },
+        deleteOne: { filter: withVersion(table, id, expected) },
       }),
     );
     await this.#write(deadline, () => this.#collection(table).bulkWrite(operations, { ordered: false }));
@@ -288,20 +291,10 @@ function stored(table: Table, write: Write, token: string | null): Stored {
   return document;
 }
 
-/** Matches the document as long as it has the version that was read; one that is missing equals null. */
-function unchanged(table: Table, { id, expected }: Write): Filter<Stored> {
-  return { _id: id, [table.version]: { $eq: missingIsNull(expected) } } as Filter<Stored>;
-}
-
-function removed(table: Table, id: Id, expected: Version): Filter<Stored> {
-  return (
-    expected === ANY ? { _id: id } : { _id: id, [table.version]: { $eq: missingIsNull(expected) } }
-  ) as Filter<Stored>;
-}
-
-function missingIsNull(version: Version): unknown {
-  // 0 is what a live document without a valid version shows.
-  return version === undefined || version === 0 ? null : version;
+/** Matches the document if it has the version that was read; a field that is missing equals null. */
+function withVersion(table: Table, id: Id, expected: Version): Filter<Stored> {
+  if (expected === ANY) return { _id: id };
+  return { _id: id, [table.version]: { $eq: expected ?? null } } as Filter<Stored>;
 }
 
 async function inserted(collection: Collection<Stored>, document: Stored): Promise<boolean> {

@@ -7,7 +7,7 @@ import type { Revision } from '../model/revision.ts';
 import type { Head, Loaded, Since, Store, StoredDocument } from './contract.ts';
 import { LiveRecords } from './live.ts';
 import { type ProjectionStep, Projector, unescapedFields } from './projection.ts';
-import { ABSENT, Deadline, isVersion, type Records, type StoredRecord } from './records.ts';
+import { asRead, Deadline, isVersion, type Records, type StoredRecord } from './records.ts';
 import { Mark, Revisions } from './revisions.ts';
 import { checkedId, checkedSeq, documentTable, META } from './tables.ts';
 
@@ -70,9 +70,12 @@ export class RecordStore implements Store {
         const record = await this.#records.get(META, 'store', deadline);
         const id = record?.fields['id'];
         if (typeof id === 'string' && id !== '') return id;
-        const expected = record === null ? ABSENT : record.version;
         const fields = { id: randomBytes(12).toString('hex') };
-        await this.#records.write(META, { id: 'store', expected, version: 1, fields }, deadline);
+        await this.#records.write(
+          META,
+          { id: 'store', expected: asRead(record), version: 1, fields },
+          deadline,
+        );
       }
     });
   }
@@ -184,6 +187,8 @@ function storedDocument(record: StoredRecord, head: number): StoredDocument {
 function checkedRevision(revision: Revision): void {
   checkedSeq(revision.seq, 1);
   checkedId(revision.id);
+  if (typeof revision.previous !== 'string')
+    throw new KontrolError('invalid', 'A revision names its predecessor, or an empty string');
   for (const change of revision.changes) {
     documentTable(change.kind);
     checkedId(change.name);

@@ -80,10 +80,10 @@ export interface NumberedRecord {
   readonly bytes: number;
 }
 
-/** A conditional write: insert when `expected` is `ABSENT`, else replace the record that has that version. */
+/** Insert when `expected` is `ABSENT`, else replace the record that is there, if it has that version (or `ANY`). */
 export interface Write {
   readonly id: string;
-  readonly expected: Version | typeof ABSENT;
+  readonly expected: Version | typeof ABSENT | typeof ANY;
   readonly version: number;
   readonly fields: Fields;
 }
@@ -140,4 +140,13 @@ export interface Records {
 /** Whether a version read is one that this code wrote. */
 export function isVersion(version: Version): version is number {
   return typeof version === 'number' && Number.isSafeInteger(version) && version > 0;
+}
+
+/**
+ * What to compare with to replace `record` as it was read. What somebody wrote by hand has no version that every
+ * store can compare; it is replaced as it is.
+ */
+export function asRead(record: StoredRecord | null): Version | typeof ABSENT | typeof ANY {
+  if (record === null) return ABSENT;
+  return isVersion(record.version) ? record.version : ANY;
 }

@@ -6,7 +6,17 @@ import { KontrolError } from '../errors.ts';
 import { COLLECTIONS, type Kind } from '../model/kinds.ts';
 import type { Change, Revision } from '../model/revision.ts';
 import type { Head, Since } from './contract.ts';
-import { ABSENT, ANY, type Deadline, type Fields, type NumberedRecord, type Records } from './records.ts';
+import {
+  ABSENT,
+  ANY,
+  asRead,
+  type Deadline,
+  type Fields,
+  isVersion,
+  type NumberedRecord,
+  type Records,
+  type Version,
+} from './records.ts';
 import { META, REVISION_PARTS, REVISIONS } from './tables.ts';
 
 /** Changes with more characters of JSON than this are stored in parts; a document holds 16 MB. */
@@ -172,15 +182,14 @@ export class Mark {
       const mark = validMark(record?.version);
       if (mark === seq) return;
       if (mark > seq && mark <= (await this.#revisions.head(deadline)).seq) return;
-      const expected = record === null ? ABSENT : record.version;
-      const write = { id: 'mark', expected, version: seq, fields: {} };
+      const write = { id: 'mark', expected: asRead(record), version: seq, fields: {} };
       if (await this.#records.write(META, write, deadline)) return;
     }
   }
 }
 
-function validMark(version: unknown): number {
-  return typeof version === 'number' && Number.isSafeInteger(version) && version > 0 ? version : 0;
+function validMark(version: Version): number {
+  return isVersion(version) ? version : 0;
 }
 
 function padded(seq: number): string {

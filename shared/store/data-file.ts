@@ -1,0 +1,60 @@
+/**
+ * Looks at the head of an LMDB data file before it is opened: the native code ends the process on a file that is
+ * none or was cut off, where we want an error. Damage further inside is not found.
+ */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+
+const META_BYTES = 168;
+const MAGIC = 0xbeefc0de;
+const NO_ROOT = 0xffff_ffff_ffff_ffffn;
+/** Of a meta page; a page begins with 24 bytes of its own. */
+const AT = { magic: 24, pageSize: 48, freeRoot: 88, mainRoot: 136, transaction: 152 } as const;
+
+/** What is wrong with the file; null when nothing is, or when there is none yet. */
+export function dataFileProblem(path: string): string | null {
+  const file = openedIfThere(path);
+  if (file === null) return null;
+  try {
+    const { size } = fstatSync(file);
+    if (size === 0) return null;
+    const first = metaAt(file, 0);
+    if (first === null) return 'data.mdb is not an LMDB file';
+    const second = metaAt(file, first.pageSize);
+    if (second === null) return 'data.mdb is damaged';
+    const newest = second.transaction > first.transaction ? second : first;
+    return newest.roots.some((root) => (root + 1n) * BigInt(first.pageSize) > BigInt(size))
+      ? 'data.mdb was cut off'
+      : null;
+  } finally {
+    closeSync(file);
+  }
+}
+
+function openedIfThere(path: string): number | null {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+interface Meta {
+  readonly pageSize: number;
+  readonly transaction: bigint;
+  readonly roots: readonly bigint[];
+}
+
+function metaAt(file: number, position: number): Meta | null {
+  const page = Buffer.alloc(META_BYTES);
+  if (readSync(file, page, 0, META_BYTES, position) < META_BYTES) return null;
+  const pageSize = page.readUInt32LE(AT.pageSize);
+  if (page.readUInt32LE(AT.magic) !== MAGIC || pageSize < 256 || (pageSize & (pageSize - 1)) !== 0)
+    return null;
+  const roots = [page.readBigUInt64LE(AT.freeRoot), page.readBigUInt64LE(AT.mainRoot)];
+  return {
+    pageSize,
+    transaction: page.readBigUInt64LE(AT.transaction),
+    roots: roots.filter((root) => root !== NO_ROOT),
+  };
+}
