@@ -280,9 +280,9 @@ export class Endpoint implements ConnectionOwner, Timed {
   }
 
   /** A spare connection was made or failed: the next one follows, after a failure not at once. */
-  spareEnded(): void {
+  spareEnded(made: boolean): void {
     if (this.#removed) return;
-    if (!this.offline && this.#idle.size > 0) this.#keepWarm();
+    if (made && this.#idle.size > 0) this.#keepWarm();
     else if (this.timerDue === 0) this.owner.context.timers.set(this, SPARE_AGAIN_MS);
   }
 

@@ -121,22 +121,16 @@ describe('queue', () => {
     assert.equal(served, 20_000);
   });
 
-  test('a request that cancels those behind it leaves the rest their turn', () => {
-    const { acquire, shop, lent, upstreams, connector } = full({ 1: [A] }, { pool: { max: 2, idle: '1h' } });
-    const second = acquire(shop);
-    connector.succeed();
-    const tickets: Got[] = [];
+  test('a request that cancels the one behind it leaves the rest their turn', () => {
+    const { acquire, shop, upstreams } = full({ 1: [A] });
+    const others: Got[] = [];
     const first = new Got();
-    first.onConnection = (connection) => {
-      tickets[0]?.ticket.cancel();
-      connection.release(null);
-    };
+    first.onUnavailable = () => others[0]?.ticket.cancel();
     upstreams.acquire(shop, shop.keys.get(1)!, request, plain, first);
-    tickets.push(acquire(shop), acquire(shop));
-    lent[0]?.connection?.release(null);
-    assert.equal(tickets[0]?.answers, 0);
-    assert.equal(tickets[1]?.answers, 1);
-    second.connection?.release(null);
+    others.push(acquire(shop), acquire(shop));
+    upstreams.setVerdict('shop', A, false);
+    assert.equal(others[0]?.answers, 0);
+    assert.equal(others[1]?.unavailable?.cause, 'all_dead');
   });
 
   describe('a change of the table', () => {

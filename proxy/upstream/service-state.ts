@@ -189,9 +189,9 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
 
   #connectSpare(endpoint: Endpoint, trial: boolean): void {
     if (this.#closed || endpoint.sparePending) return;
-    const spare = new SpareConnect(endpoint, trial, () => {
+    const spare = new SpareConnect(endpoint, trial, (made) => {
       this.#spares.delete(spare);
-      endpoint.spareEnded();
+      endpoint.spareEnded(made);
     });
     this.#spares.add(spare);
     spare.start();

@@ -9,10 +9,10 @@ import type { Endpoint } from './endpoint.ts';
 export class SpareConnect implements DialOutcome {
   readonly #endpoint: Endpoint;
   readonly #dial: Dial;
-  readonly #done: () => void;
+  readonly #done: (made: boolean) => void;
 
   /** `done` is called when it ended in whatever way, except by `abort`. */
-  constructor(endpoint: Endpoint, trial: boolean, done: () => void) {
+  constructor(endpoint: Endpoint, trial: boolean, done: (made: boolean) => void) {
     this.#endpoint = endpoint;
     this.#dial = new Dial(endpoint, 'spare', trial);
     this.#done = done;
@@ -20,7 +20,7 @@ export class SpareConnect implements DialOutcome {
 
   start(): void {
     this.#endpoint.sparePending = true;
-    if (this.#dial.start(this.#endpoint.owner.config.timeouts.connectMs, this) !== null) this.#end();
+    if (this.#dial.start(this.#endpoint.owner.config.timeouts.connectMs, this) !== null) this.#end(false);
   }
 
   abort(): void {
@@ -30,15 +30,15 @@ export class SpareConnect implements DialOutcome {
 
   onDialed(connection: Connection): void {
     this.#endpoint.keepSpare(connection);
-    this.#end();
+    this.#end(true);
   }
 
   onDialFailed(): void {
-    this.#end();
+    this.#end(false);
   }
 
-  #end(): void {
+  #end(made: boolean): void {
     this.#endpoint.sparePending = false;
-    this.#done();
+    this.#done(made);
   }
 }

@@ -3,7 +3,7 @@
  * service turns it off. Sessions are kept per identity and address and never shared between identities, because a
  * resumed session is not compared with a name or a CA again.
  */
-import { createHash } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import tls from 'node:tls';
 import type { ResolvedService } from '../../shared/model/service.ts';
@@ -107,6 +107,7 @@ function createContext(config: ResolvedService, client: ClientCertificate | null
     );
   }
   try {
+    if (ca !== null) checkCertificates(ca);
     return tls.createSecureContext({
       minVersion: 'TLSv1.2',
       ...(ca === null ? {} : { ca }),
@@ -115,6 +116,13 @@ function createContext(config: ResolvedService, client: ClientCertificate | null
   } catch (error) {
     return new Error(`its tls.ca or tls.certificate cannot be used: ${(error as Error).message}`);
   }
+}
+
+/** OpenSSL passes over what it cannot read; then every backend would be refused and nothing would say why. */
+function checkCertificates(pem: string): void {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g);
+  if (blocks === null) throw new Error('there is no certificate in PEM form in it');
+  for (const block of blocks) new X509Certificate(block);
 }
 
 /** The name in a `host` setting, without its port; null for none. */
