@@ -105,8 +105,8 @@ class Node implements RunningNode {
       servingEntry: options.servingEntry ?? fileURLToPath(new URL('../serving/main.js', import.meta.url)),
       onStarted: (child) => this.#started(child),
       onMessage: (child, message) => this.#relay.receive(child, message),
-      onReady: () => {
-        this.#events.emit('table');
+      onReady: (child) => {
+        if (child.role === 'serving') this.#events.emit('table');
         this.#checkReady();
         this.#tellProcesses();
       },
@@ -120,7 +120,7 @@ class Node implements RunningNode {
       fromServing: (child, message) => this.#fromServing(child, message),
       fromSync: (message) => {
         if (message.type === 'listeners') this.#listeners.want(message.specs);
-        else if (message.type === 'pong') this.#supervisor.sync?.pong();
+        else if (message.type === 'pong') this.#supervisor.syncAnswered();
       },
     });
     this.#rolling = new Rolling(this.#supervisor, settings.memoryLimitMb, log);

@@ -109,6 +109,15 @@ export class Supervisor {
     await this.#endSync(child);
   }
 
+  /** Sync has answered a ping: from here on its silence counts. */
+  syncAnswered(): void {
+    const child = this.sync;
+    child?.pong();
+    if (child?.state !== 'starting') return;
+    child.state = 'ready';
+    this.#options.onReady(child);
+  }
+
   /** A serving process holds a table (or knows that there is none) and accepts. */
   ready(child: Child): void {
     if (child.state !== 'starting') return;

@@ -27,15 +27,22 @@ export class Connections {
     if (this.#open.delete(connection) && this.#open.size === 0) this.#onEmpty?.();
   }
 
-  /** Drains what is open and what still comes. `onEmpty` is called once, when nothing is open any more. */
-  drain(onEmpty: () => void): void {
+  /** Drains what is open and what still comes. */
+  drain(): void {
     this.#draining = true;
+    for (const connection of [...this.#open]) connection.drain();
+  }
+
+  /** Calls `onEmpty` once, when nothing is open (any more). */
+  whenEmpty(onEmpty: () => void): void {
+    if (this.#open.size === 0) {
+      onEmpty();
+      return;
+    }
     this.#onEmpty = () => {
       this.#onEmpty = null;
       onEmpty();
     };
-    for (const connection of [...this.#open]) connection.drain();
-    if (this.#open.size === 0) this.#onEmpty?.();
   }
 
   closeAll(): void {

@@ -5,6 +5,11 @@
 import type { Clock } from '../../shared/clock.ts';
 import type { Connections } from './connections.ts';
 
+/**
+ * How long idle connections stay open: a request that is on its way when the drain begins still gets its answer,
+ * which says `Connection: close`.
+ */
+const IN_FLIGHT_MS = 1_000;
 /** What goodbyes and last bytes get after the set time. */
 const LAST_WORDS_MS = 500;
 
@@ -27,12 +32,14 @@ export class Drain {
   begin(ms: number): Promise<void> {
     this.#begun = true;
     return new Promise((resolve) => {
-      let cancel = this.#clock.after(ms, () => {
-        cancel = this.#clock.after(LAST_WORDS_MS, resolve);
+      let cancelEnd = this.#clock.after(ms, () => {
+        cancelEnd = this.#clock.after(LAST_WORDS_MS, resolve);
         this.#connections.closeAll();
       });
-      this.#connections.drain(() => {
-        cancel();
+      const cancelIdle = this.#clock.after(Math.min(ms, IN_FLIGHT_MS), () => this.#connections.drain());
+      this.#connections.whenEmpty(() => {
+        cancelIdle();
+        cancelEnd();
         resolve();
       });
     });

@@ -1,18 +1,20 @@
 /** Gives each accepted connection to the engine of its listener, and counts it until it ends. */
+import { STATUS_CODES } from 'node:http';
 import type net from 'node:net';
 import type tls from 'node:tls';
+import { canonicalAddress } from '../../shared/address.ts';
+import { ClientConnection } from '../http1/client-connection.ts';
 import type { ListenerSpec } from '../link/messages.ts';
 import type { ByteStream } from '../stream/byte-stream.ts';
-import { wrapSocket } from '../stream/net-stream.ts';
+import { IGNORE, wrapSocket } from '../stream/net-stream.ts';
 import type { TlsFront } from '../tls/tls-front.ts';
+import { AddressLimit } from './address-limit.ts';
 import type { Admission } from './admission.ts';
-import type { AppliedTable } from './apply.ts';
 import type { Connections, ServedConnection } from './connections.ts';
 import type { Environment } from './environment.ts';
 
 export interface FrontOptions {
   readonly environment: Environment;
-  readonly table: AppliedTable;
   readonly connections: Connections;
   readonly admission: Admission;
   readonly tls: TlsFront;
@@ -20,6 +22,7 @@ export interface FrontOptions {
 
 export class Front {
   readonly #options: FrontOptions;
+  readonly #addresses = new AddressLimit();
   /** Does the handshakes of an https socket; never listens itself. By key of the listener. */
   readonly #secureServers = new Map<string, tls.Server>();
 
@@ -27,67 +30,97 @@ export class Front {
     this.#options = options;
   }
 
+  /** A connection on a socket of type http or tcp. */
   accept(stream: ByteStream, spec: ListenerSpec): void {
-    this.#options.admission.opened();
-    this.#serve(stream, spec, () => this.#options.admission.closed());
+    const { admission } = this.#options;
+    const place = this.#takePlace(() => stream.remoteAddress);
+    if (place === null) {
+      if (spec.type === 'http') this.#refuse(stream);
+      else stream.reset();
+      return;
+    }
+    admission.opened();
+    this.#serve(stream, spec, () => {
+      admission.closed();
+      this.#givePlace(place);
+    });
   }
 
   /** A connection whose handshake is still to come. */
   acceptSecure(socket: net.Socket, spec: ListenerSpec): void {
     const { admission, connections } = this.#options;
-    const handshake: ServedConnection = {
-      drain: () => socket.destroy(),
-      closeNow: () => socket.destroy(),
-    };
+    const place = this.#takePlace(() => socket.remoteAddress ?? '');
+    if (place === null) {
+      socket.destroy();
+      return;
+    }
+    // Keeps the process until the connection is gone; who ends it is the engine that it goes to, or the exit.
+    const handshake: ServedConnection = { drain() {}, closeNow() {} };
     connections.add(handshake);
     socket.once('close', () => {
       admission.closed();
+      this.#givePlace(place);
       connections.delete(handshake);
     });
     admission.opened();
+    this.#secureServer(spec).emit('connection', socket);
+  }
+
+  /** Nothing is accepted any more. Idempotent. */
+  close(): void {
+    for (const server of this.#secureServers.values()) server.close();
+    this.#secureServers.clear();
+  }
+
+  #secureServer(spec: ListenerSpec): tls.Server {
     let server = this.#secureServers.get(spec.key);
     if (server === undefined) {
-      server = this.#options.tls.createServer((secure) => this.#serve(wrapSocket(secure), spec, () => {}));
+      server = this.#options.tls.createServer((socket) => this.#serve(wrapSocket(socket), spec, () => {}));
       this.#secureServers.set(spec.key, server);
     }
-    server.emit('connection', socket);
+    return server;
   }
 
-  /** The listener is gone for good. */
-  forget(key: string): void {
-    this.#secureServers.get(key)?.close();
-    this.#secureServers.delete(key);
-  }
-
-  #serve(stream: ByteStream, _spec: ListenerSpec, onClosed: () => void): void {
+  #serve(stream: ByteStream, spec: ListenerSpec, onClosed: () => void): void {
     const { connections, environment } = this.#options;
-    const connection = { drain: () => stream.close(), closeNow: () => stream.reset() };
-    connections.add(connection);
-    stream.handler = {
-      onData: () => {
-        const answer = environment.pages.render({
-          cause: 'no_table',
-          host: '',
-          requestId: '',
-          accept: undefined,
-          retryAfter: 5,
-          brand: null,
-        });
-        stream.write(
-          Buffer.from(
-            `HTTP/1.1 ${answer.status} Service Unavailable\r\nConnection: close\r\nX-Pid: ${process.pid}\r\nContent-Length: ${answer.body.length}\r\n\r\n`,
-          ),
-        );
-        stream.write(answer.body);
-        stream.close();
-      },
-      onEnd: () => stream.close(),
-      onDrain: () => {},
-      onClose: () => {
+    const secure = spec.type === 'https';
+    const listener = { secure, port: secure ? environment.publicHttpsPort : spec.port };
+    connections.add(
+      new ClientConnection(stream, environment, listener, (connection) => {
         onClosed();
         connections.delete(connection);
-      },
-    };
-    stream.resume();
+      }),
+    );
+  }
+
+  /** A place under `limits.connectionsPerAddress`: null when none is left, empty when nothing limits it. */
+  #takePlace(address: () => string): string | null {
+    const { environment } = this.#options;
+    const limit = environment.limits().connectionsPerAddress;
+    if (limit === 0) return '';
+    const remote = address();
+    // A proxy in front of us brings the connections of many.
+    return environment.trusts(canonicalAddress(remote)) ? '' : this.#addresses.take(remote, limit);
+  }
+
+  #givePlace(place: string): void {
+    if (place !== '') this.#addresses.give(place);
+  }
+
+  /** Says why before anything was read; the visitor sees it instead of an answer to its first request. */
+  #refuse(stream: ByteStream): void {
+    const { status, fields, body } = this.#options.environment.pages.render({
+      cause: 'overloaded',
+      host: '',
+      requestId: '',
+      accept: undefined,
+      retryAfter: 1,
+      brand: null,
+    });
+    const lines = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+    const head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines}Content-Length: ${body.length}\r\nConnection: close\r\n\r\n`;
+    stream.handler = IGNORE;
+    stream.writeAll([Buffer.from(head, 'latin1'), body]);
+    stream.close();
   }
 }

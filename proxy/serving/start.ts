@@ -133,9 +133,9 @@ export class ServingProcess {
       log,
       maxConnections: () => this.#table.limits().connections,
     });
+    if (settings.processes > 1) this.#admission.setMean(0);
     this.#front = new Front({
       environment,
-      table: this.#table,
       connections: this.#connections,
       admission: this.#admission,
       tls,
@@ -280,6 +280,7 @@ export class ServingProcess {
     if (this.#drain.begun) return;
     this.#admission.close();
     this.#listeners.close();
+    this.#front.close();
     void this.#drain.begin(ms).then(() => this.#end());
   }
 

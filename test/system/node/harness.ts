@@ -1,6 +1,6 @@
 /** Runs a real node (primary, scripted sync, serving processes) and waits for what it says. Ends only what it started. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -233,4 +233,40 @@ export function request(
       if (!failed) resolve(text);
     });
   });
+}
+
+/** Resolves when nobody listens on the port any more. */
+export async function untilRefused(port: number): Promise<void> {
+  const deadline = performance.now() + DEADLINE_MS;
+  for (;;) {
+    const code = await request(port).then(
+      () => null,
+      (error: NodeJS.ErrnoException) => error.code,
+    );
+    if (code === 'ECONNREFUSED') return;
+    if (performance.now() > deadline) throw new Error('the port is still listened on');
+  }
+}
+
+/** Connections to `port` that a process holds, as the kernel counts them. */
+export function connectionsOf(pid: number, port: number): number {
+  const inodes = new Set<string>();
+  for (const line of readFileSync('/proc/net/tcp', 'latin1').split('\n').slice(1)) {
+    const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/);
+    if (state === '01' && Number.parseInt(local.split(':')[1] ?? '', 16) === port) inodes.add(inode);
+  }
+  let count = 0;
+  for (const fd of readdirSync(`/proc/${pid}/fd`)) {
+    const inode = /^socket:\[(\d+)\]$/.exec(linkOf(`/proc/${pid}/fd/${fd}`))?.[1];
+    if (inode !== undefined && inodes.has(inode)) count++;
+  }
+  return count;
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
 }
