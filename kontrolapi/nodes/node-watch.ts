@@ -14,6 +14,8 @@ const WATCH_MS = 5_000;
 const MAX_NODES = 1_000;
 
 interface Seen {
+  /** Its record was read: when that is gone, so is the node. One that only spoke on the bus is given time. */
+  recorded: boolean;
   beat: unknown;
   /** When the beat last changed, on the monotonic clock. */
   changedAt: number;
@@ -115,7 +117,8 @@ export class NodeWatch {
     const now = this.#clock.monotonic();
     const seen = this.#seen.get(node);
     if (seen === undefined) {
-      if (this.#seen.size < MAX_NODES) this.#seen.set(node, { beat: null, changedAt: now, seq, seqAt: now });
+      if (this.#seen.size < MAX_NODES)
+        this.#seen.set(node, { recorded: false, beat: null, changedAt: now, seq, seqAt: now });
     } else {
       seen.changedAt = now;
       if (seq > seen.seq) Object.assign(seen, { seq, seqAt: now });
@@ -136,9 +139,10 @@ export class NodeWatch {
       const seen = this.#seen.get(_id);
       if (seen === undefined) {
         if (this.#seen.size < MAX_NODES)
-          this.#seen.set(_id, { beat, changedAt: now, seq: served, seqAt: now });
+          this.#seen.set(_id, { recorded: true, beat, changedAt: now, seq: served, seqAt: now });
         continue;
       }
+      seen.recorded = true;
       if (seen.beat !== beat) Object.assign(seen, { beat, changedAt: now });
       // A record may lag behind what the node said on the bus, but not for long: then the store was restored.
       const lower = served < seen.seq && now - seen.seqAt > LIFE_MS;
@@ -150,8 +154,8 @@ export class NodeWatch {
 
   /** A dead node whose record stays must stay known too, or it would look new again. */
   #forgetRemoved(recorded: ReadonlySet<string>): void {
-    for (const node of this.#seen.keys()) {
-      if (!recorded.has(node) && !this.#lives(node)) this.#seen.delete(node);
+    for (const [node, seen] of this.#seen) {
+      if (!recorded.has(node) && (seen.recorded || !this.#lives(node))) this.#seen.delete(node);
     }
   }
 

@@ -5,7 +5,7 @@ import { SETTINGS_NAME } from '../../shared/model/kinds.ts';
 import type { Service } from '../../shared/model/service.ts';
 import type { View } from '../revisions/view.ts';
 import type { KindRules } from './kind-rules.ts';
-import { contradiction } from './whitelists.ts';
+import { Whitelists } from './whitelists.ts';
 
 export function domainRules(): KindRules {
   return {
@@ -27,13 +27,14 @@ function missingKeys(domain: Domain, draft: View): FieldProblem[] {
 }
 
 function impassable(domain: Domain, draft: View): FieldProblem[] {
-  const global = (draft.get('settings', SETTINGS_NAME)?.doc.firewall ?? []) as readonly string[];
-  const own = [...global, ...(domain.firewall ?? [])];
-  const whole = contradiction(own, draft);
+  const global = draft.get('settings', SETTINGS_NAME)?.doc.firewall;
+  const own: string[] = [...(Array.isArray(global) ? global : []), ...(domain.firewall ?? [])];
+  const whitelists = new Whitelists(draft);
+  const whole = whitelists.contradiction(own);
   if (whole !== null) return [{ path: 'firewall', message: whole }];
   return (domain.routes ?? []).flatMap((route, index) => {
     if (route.firewall === undefined) return [];
-    const message = contradiction([...own, ...route.firewall], draft);
+    const message = whitelists.contradiction([...own, ...route.firewall]);
     return message === null ? [] : [{ path: `routes.${index}.firewall`, message }];
   });
 }

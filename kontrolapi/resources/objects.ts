@@ -159,7 +159,9 @@ export async function writeObject(
       message: call.query.message ?? '',
       async decide(view: View) {
         const held = view.get(kind, name);
-        checkPreconditions(call.headers, held?.rev ?? null);
+        // The settings are there from the start, at revision 0.
+        const absent = kind === 'settings' ? 0 : null;
+        checkPreconditions(call.headers, held?.rev ?? absent);
         const { doc } = await toDocument(
           kind,
           make(held),
@@ -167,7 +169,7 @@ export async function writeObject(
           context.rules(kind),
           call.query.dryRun !== true,
         );
-        created = held === undefined;
+        created = held === undefined && absent === null;
         written = doc;
         return [{ kind, name, doc }];
       },

@@ -3,7 +3,6 @@
  * object. `State` (the newest known revision) and `Draft` (a state with changes on top) both are one.
  */
 
-import { claimedHosts, type Domain } from '../../shared/model/domain.ts';
 import { KINDS, type Kind } from '../../shared/model/kinds.ts';
 import type { Change } from '../../shared/model/revision.ts';
 import { type Referrer, referencesOf } from './references.ts';
@@ -58,7 +57,8 @@ class Shelf {
 export class State implements View {
   readonly #shelves = new Map<Kind, Shelf>(KINDS.map((kind) => [kind, new Shelf()]));
   readonly #hosts = new Map<string, string[]>();
-  readonly #referrers = new Map<string, Referrer[]>();
+  /** By the object that is named, then by the one that names it. */
+  readonly #referrers = new Map<string, Map<string, Referrer[]>>();
 
   get(kind: Kind, name: string): Held | undefined {
     return this.#shelf(kind).objects.get(name);
@@ -91,7 +91,7 @@ export class State implements View {
   }
 
   referrers(kind: Kind, name: string): readonly Referrer[] {
-    return this.#referrers.get(`${kind}/${name}`) ?? [];
+    return [...(this.#referrers.get(`${kind}/${name}`)?.values() ?? [])].flat();
   }
 
   /** Sets one object, or removes it with null. */
@@ -107,31 +107,28 @@ export class State implements View {
     this.#index(kind, name, held.doc);
   }
 
-  clear(): void {
-    for (const kind of KINDS) this.#shelves.set(kind, new Shelf());
-    this.#hosts.clear();
-    this.#referrers.clear();
-  }
-
   #shelf(kind: Kind): Shelf {
     return this.#shelves.get(kind) as Shelf;
   }
 
   #index(kind: Kind, name: string, doc: Doc): void {
     for (const reference of referencesOf(kind, doc)) {
-      append(this.#referrers, `${reference.kind}/${reference.name}`, { kind, name, path: reference.path });
+      const target = `${reference.kind}/${reference.name}`;
+      const sources = this.#referrers.get(target) ?? new Map<string, Referrer[]>();
+      this.#referrers.set(target, sources);
+      append(sources, `${kind}/${name}`, { kind, name, path: reference.path });
     }
     if (kind === 'domain') for (const host of hostsOf(doc)) append(this.#hosts, host, name);
   }
 
   #unindex(kind: Kind, name: string, doc: Doc): void {
     for (const reference of referencesOf(kind, doc)) {
-      const key = `${reference.kind}/${reference.name}`;
-      drop(this.#referrers, key, (entry) => entry.kind === kind && entry.name === name);
+      const target = `${reference.kind}/${reference.name}`;
+      const sources = this.#referrers.get(target);
+      sources?.delete(`${kind}/${name}`);
+      if (sources?.size === 0) this.#referrers.delete(target);
     }
-    if (kind === 'domain') {
-      for (const host of hostsOf(doc)) drop(this.#hosts, host, (entry) => entry === name);
-    }
+    if (kind === 'domain') for (const host of hostsOf(doc)) drop(this.#hosts, host, name);
   }
 }
 
@@ -139,25 +136,25 @@ export class State implements View {
 export class Draft implements View {
   readonly #base: View;
   readonly #changed = new Map<string, Change>();
+  /** The changed objects alone, with their indexes: what many changes ask of each other must not cost n². */
+  readonly #changes = new State();
 
   constructor(base: View, changes: readonly Change[]) {
     this.#base = base;
-    for (const change of changes) this.#changed.set(`${change.kind}/${change.name}`, change);
+    for (const change of changes) {
+      const { kind, name, doc } = change;
+      this.#changed.set(`${kind}/${name}`, change);
+      this.#changes.put(kind, name, doc === null ? null : { rev: 0, doc });
+    }
   }
 
   get(kind: Kind, name: string): Held | undefined {
-    const change = this.#changed.get(`${kind}/${name}`);
-    if (change === undefined) return this.#base.get(kind, name);
-    return change.doc === null ? undefined : { rev: 0, doc: change.doc };
+    return this.#has(kind, name) ? this.#changes.get(kind, name) : this.#base.get(kind, name);
   }
 
   *entries(kind: Kind): Iterable<readonly [string, Held]> {
-    for (const entry of this.#base.entries(kind)) {
-      if (!this.#changed.has(`${kind}/${entry[0]}`)) yield entry;
-    }
-    for (const change of this.#changed.values()) {
-      if (change.kind === kind && change.doc !== null) yield [change.name, { rev: 0, doc: change.doc }];
-    }
+    for (const entry of this.#base.entries(kind)) if (!this.#has(kind, entry[0])) yield entry;
+    yield* this.#changes.entries(kind);
   }
 
   *all(): Iterable<Named> {
@@ -167,30 +164,24 @@ export class Draft implements View {
   }
 
   claimants(host: string): readonly string[] {
-    const claimants = this.#base.claimants(host).filter((name) => !this.#changed.has(`domain/${name}`));
-    for (const { kind, name, doc } of this.#changed.values()) {
-      if (kind === 'domain' && doc !== null && hostsOf(doc).includes(host)) claimants.push(name);
-    }
-    return claimants;
+    const unchanged = this.#base.claimants(host).filter((name) => !this.#has('domain', name));
+    return [...unchanged, ...this.#changes.claimants(host)];
   }
 
   referrers(kind: Kind, name: string): readonly Referrer[] {
-    const unchanged = this.#base
-      .referrers(kind, name)
-      .filter((referrer) => !this.#changed.has(`${referrer.kind}/${referrer.name}`));
-    const changed = [...this.#changed.values()].flatMap((change) =>
-      change.doc === null
-        ? []
-        : referencesOf(change.kind, change.doc)
-            .filter((reference) => reference.kind === kind && reference.name === name)
-            .map((reference) => ({ kind: change.kind, name: change.name, path: reference.path })),
-    );
-    return [...unchanged, ...changed];
+    const unchanged = this.#base.referrers(kind, name).filter((at) => !this.#has(at.kind, at.name));
+    return [...unchanged, ...this.#changes.referrers(kind, name)];
+  }
+
+  #has(kind: Kind, name: string): boolean {
+    return this.#changed.has(`${kind}/${name}`);
   }
 }
 
-function hostsOf(doc: Doc): string[] {
-  return claimedHosts(doc as unknown as Domain);
+/** Tolerates any shape: documents edited by hand are part of the state until somebody repairs them. */
+function hostsOf({ name, aliases }: Doc): string[] {
+  const hosts: unknown[] = [name, ...(Array.isArray(aliases) ? aliases : [])];
+  return hosts.filter((host) => typeof host === 'string');
 }
 
 function append<T>(index: Map<string, T[]>, key: string, value: T): void {
@@ -199,9 +190,9 @@ function append<T>(index: Map<string, T[]>, key: string, value: T): void {
   else list.push(value);
 }
 
-/** Removes every entry that `matches`; lists are replaced, not changed, since views hand them out. */
-function drop<T>(index: Map<string, T[]>, key: string, matches: (value: T) => boolean): void {
-  const rest = (index.get(key) ?? []).filter((value) => !matches(value));
+/** Removes `value`; lists are replaced, not changed, since views hand them out. */
+function drop<T>(index: Map<string, T[]>, key: string, value: T): void {
+  const rest = (index.get(key) ?? []).filter((entry) => entry !== value);
   if (rest.length === 0) index.delete(key);
   else index.set(key, rest);
 }
