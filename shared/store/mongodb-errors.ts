@@ -12,13 +12,12 @@ import { KontrolError } from '../errors.ts';
  * `duplicate`: the `_id` exists · `broken`: try again, the write may have happened · `again`: try again, nothing was
  * sent · `late`: our own time is over · `unsent`: no server answers · `refused`: a server said no, for good.
  */
-export type Failure = 'duplicate' | 'broken' | 'again' | 'late' | 'unsent' | 'refused' | 'too_large';
+export type Failure = 'duplicate' | 'broken' | 'again' | 'late' | 'unsent' | 'refused';
 
 /** Our own time for the call is over; what was sent may still happen. */
 export class LateError extends Error {}
 
 const DUPLICATE_KEY = 11_000;
-const TOO_LARGE = new Set([10_334, 17_419, 17_420]);
 // The server changes its state, shuts down, or could not wait for the majority.
 const STATE_CHANGES = new Set([
   6, 7, 64, 89, 91, 189, 262, 9_001, 10_107, 11_600, 11_602, 13_435, 13_436, 10_058, 50,
@@ -33,11 +32,9 @@ export function failureOf(error: unknown): Failure {
     const code = Number(error.code);
     // A duplicate is only certain once a majority has it.
     if (error['writeConcernError'] !== undefined || STATE_CHANGES.has(code)) return 'broken';
-    if (code === DUPLICATE_KEY) return 'duplicate';
-    return TOO_LARGE.has(code) ? 'too_large' : 'refused';
+    return code === DUPLICATE_KEY ? 'duplicate' : 'refused';
   }
-  if (error instanceof MongoError) return /larger than/i.test(error.message) ? 'too_large' : 'unsent';
-  return 'refused';
+  return error instanceof MongoError ? 'unsent' : 'refused';
 }
 
 function bulkFailure(error: MongoBulkWriteError): Failure {
@@ -52,15 +49,11 @@ function bulkFailure(error: MongoBulkWriteError): Failure {
 export function storeError(error: unknown, unsure: boolean, redact: (text: string) => string): KontrolError {
   const reason = redact(error instanceof Error ? error.message : String(error));
   const options = { cause: error };
-  const failure = failureOf(error);
-  if (failure === 'too_large')
-    return new KontrolError(
-      'too_large',
-      'A document of MongoDB holds at most 16 MB; make it smaller',
-      [],
-      options,
-    );
   if (unsure)
     return new KontrolError('outcome_unknown', `MongoDB broke off while writing: ${reason}`, [], options);
-  return new KontrolError('store_unavailable', `MongoDB does not answer: ${reason}`, [], options);
+  const message =
+    failureOf(error) === 'refused'
+      ? `MongoDB refused the call: ${reason}; see what the user of MONGO_URL may do`
+      : `MongoDB does not answer: ${reason}; every call tries again`;
+  return new KontrolError('store_unavailable', message, [], options);
 }

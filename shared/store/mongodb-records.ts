@@ -3,7 +3,14 @@
  * `_id` and one equal field. A write that broke off is repeated, and read back by its token.
  */
 import { randomBytes } from 'node:crypto';
-import { type AnyBulkWriteOperation, BSON, type Collection, type Filter, MongoClient } from 'mongodb';
+import {
+  type AnyBulkWriteOperation,
+  BSON,
+  type Collection,
+  type Filter,
+  MongoClient,
+  MongoError,
+} from 'mongodb';
 import { KontrolError } from '../errors.ts';
 import { fromBson, toBson, toRecord } from './mongodb-codec.ts';
 import { failureOf, LateError, storeError } from './mongodb-errors.ts';
@@ -27,6 +34,8 @@ interface Stored {
   [field: string]: unknown;
 }
 
+/** Of 16 MB, with room for the id and the version. */
+const MAX_DOCUMENT_BYTES = 16_000_000;
 const FIRST_PAUSE_MS = 20;
 const SELECTION_MS = 3_000;
 const SOCKET_MS = 4_000;
@@ -92,7 +101,7 @@ export class MongoRecords implements Records {
     return new Map(found.map((document) => [String(document._id), document[table.version]]));
   }
 
-  write(table: Table, write: Write, deadline: Deadline): Promise<boolean> {
+  async write(table: Table, write: Write, deadline: Deadline): Promise<boolean> {
     const collection = this.#collection(table);
     const token = table.token === null ? null : randomBytes(9).toString('base64url');
     const document = stored(table, write, token);
@@ -220,6 +229,10 @@ export class MongoRecords implements Records {
     return found === null ? null : tokenIn(table, found);
   }
 
+  fits(fields: Fields): boolean {
+    return BSON.calculateObjectSize(toBson(fields) as Stored) <= MAX_DOCUMENT_BYTES;
+  }
+
   close(): Promise<void> {
     return this.#client.close();
   }
@@ -270,7 +283,8 @@ export class MongoRecords implements Records {
       try {
         return await deadline.race(work(unsure), () => new LateError('it took too long'));
       } catch (error) {
-        if (error instanceof KontrolError) throw error;
+        // Neither the driver's nor out of time: a mistake of ours, or an answer already.
+        if (!(error instanceof MongoError || error instanceof LateError)) throw error;
         const failure = failureOf(error);
         unsure ||= writes && (failure === 'broken' || failure === 'late');
         const again = failure === 'broken' || failure === 'again';
@@ -288,6 +302,9 @@ function stored(table: Table, write: Write, token: string | null): Stored {
     ...(toBson(write.fields) as Fields),
   };
   if (table.token !== null && token !== null) document[table.token] = token;
+  // Some servers close the connection instead of saying so.
+  if (BSON.calculateObjectSize(document) > MAX_DOCUMENT_BYTES)
+    throw new KontrolError('too_large', 'A document of MongoDB holds at most 16 MB; make it smaller');
   return document;
 }
 

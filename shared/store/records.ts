@@ -134,6 +134,8 @@ export interface Records {
   last(table: Table, deadline: Deadline): Promise<{ readonly seq: number; readonly token: string } | null>;
   /** The token under a number; null when there is none. */
   tokenOf(table: Table, seq: number, deadline: Deadline): Promise<string | null>;
+  /** Whether a record with these fields can be stored. */
+  fits(fields: Fields): boolean;
   close(): Promise<void>;
 }
 

@@ -54,6 +54,7 @@ export class Revisions {
     let fields: Fields = { ...rest, changes };
     let parts = 0;
     if (text.length > INLINE_CHARACTERS) {
+      this.#checkSizes(changes);
       parts = await this.#writeParts(revision, text, deadline);
       fields = { ...rest, parts };
       await this.#onStep('parts');
@@ -108,6 +109,16 @@ export class Revisions {
       await this.#records.removeMany(table, removals, deadline);
       if (ids.length < REMOVED_AT_ONCE) return;
     }
+  }
+
+  /** An object that no document holds could be appended but never projected, and would hold up all after it. */
+  #checkSizes(changes: readonly Change[]): void {
+    for (const { kind, name, doc } of changes)
+      if (doc !== null && !this.#records.fits(doc))
+        throw new KontrolError(
+          'too_large',
+          `The ${kind} ${name} is larger than the store takes; make it smaller`,
+        );
   }
 
   async #writeParts(revision: Revision, text: string, deadline: Deadline): Promise<number> {
