@@ -8,12 +8,15 @@ import type { Log } from '../../shared/log.ts';
 import type { RejectedEntry, TableEntry } from '../../shared/routing/entry.ts';
 import type { FromServing, PrimaryToSync, ToServing } from '../link/messages.ts';
 import { type Change, ChangeQueue } from './change-queue.ts';
+import { entryJson, slices } from './entry-json.ts';
 import type { Outbox } from './link.ts';
 
-/** Objects per message of a load: a receiver stands still for some 2 ms each. */
+/** Objects and characters of JSON per message of a load: a receiver stands still for some 2 ms each. */
 const LOAD_BATCH = 100;
-/** A change with more objects goes out as a load, which a process builds aside and swaps at once. */
+const LOAD_BATCH_BYTES = 262_144;
+/** A greater change goes out as a load, which a process builds aside and swaps at once. */
 const MAX_CHANGE_ENTRIES = 1_000;
+const MAX_CHANGE_BYTES = 1_048_576;
 /** How long a suspected change waits for a process without visitors before it takes one that has them. */
 const FRESH_WAIT_MS = 3_000;
 /** Quarantining stops after this many objects if no process ever took anything: it is not the objects' fault then. */
@@ -332,12 +335,12 @@ export class Distributor {
   }
 
   #deliver(process: Serving, change: Change): void {
-    if (process.generation === 0 || change.size > MAX_CHANGE_ENTRIES) {
+    const entries = change.parts.flat();
+    if (process.generation === 0 || isGreat(entries)) {
       this.#load(process, change);
       return;
     }
     process.sent = change.number;
-    const entries = change.parts.length === 1 ? (change.parts[0] ?? []) : change.parts.flat();
     this.#send(process, { type: 'change', change: change.number, seq: change.seq, entries });
   }
 
@@ -443,15 +446,26 @@ function putInto(table: Map<string, TableEntry>, entry: TableEntry): void {
   else table.set(entryKey(entry), entry);
 }
 
+function isGreat(entries: readonly TableEntry[]): boolean {
+  if (entries.length > MAX_CHANGE_ENTRIES) return true;
+  let bytes = 0;
+  for (const entry of entries) {
+    bytes += entryJson(entry).length;
+    if (bytes > MAX_CHANGE_BYTES) return true;
+  }
+  return false;
+}
+
 function* loadMessages(
   generation: number,
   entries: readonly TableEntry[],
   seq: number,
 ): Generator<ToServing> {
   yield { type: 'load', generation };
-  for (let from = 0; ; from += LOAD_BATCH) {
-    const last = from + LOAD_BATCH >= entries.length;
-    yield { type: 'entries', generation, entries: entries.slice(from, from + LOAD_BATCH), last, seq };
-    if (last) return;
+  let held: TableEntry[] = [];
+  for (const slice of slices(entries, LOAD_BATCH, LOAD_BATCH_BYTES)) {
+    if (held.length > 0) yield { type: 'entries', generation, entries: held, last: false, seq };
+    held = slice;
   }
+  yield { type: 'entries', generation, entries: held, last: true, seq };
 }

@@ -2,6 +2,7 @@
  * From what a look found to what serving processes get: fetches the private keys that certificates need, lets only
  * usable objects through, and hands the rest to the distributor. One thing at a time, in order of arrival.
  */
+import { setImmediate } from 'node:timers/promises';
 import type { Log } from '../../shared/log.ts';
 import type { Change } from '../../shared/model/revision.ts';
 import type { EntryKind, TableEntry } from '../../shared/routing/entry.ts';
@@ -10,6 +11,9 @@ import type { Guard, ObjectChange } from './guard.ts';
 import type { Objects } from './objects.ts';
 import type { Found } from './replica.ts';
 import { keyNameOf, type SecretKeys } from './secret-keys.ts';
+
+/** Objects that are validated without a pause; health checks and pings go on in between. */
+const SLICE = 100;
 
 export interface IntakeOptions {
   readonly guard: Guard;
@@ -40,6 +44,11 @@ export class Intake {
     return this.#seq;
   }
 
+  /** Changes that came before there was a table, to be put into it. */
+  takeEarly(): ObjectChange[] {
+    return this.#early.splice(0);
+  }
+
   /** The last-known-good copy is in force, at `seq`. */
   resume(seq: number): void {
     this.#seq = seq;
@@ -50,7 +59,7 @@ export class Intake {
   found(found: Found): Promise<void> {
     return this.#inLine(async () => {
       const secrets = await this.#secretsFor(found.parts, found.reread);
-      await this.#submit([this.#early.splice(0), secrets, ...found.parts], found.seq, found.since);
+      await this.#submit([this.takeEarly(), secrets, ...found.parts], found.seq, found.since);
     });
   }
 
@@ -125,7 +134,11 @@ export class Intake {
     const { guard, distributor, secrets } = this.#options;
     const entries: TableEntry[][] = [];
     for (const part of parts) {
-      const admitted = guard.admit(part);
+      const admitted: TableEntry[] = [];
+      for (let from = 0; from < part.length; from += SLICE) {
+        if (from > 0) await setImmediate();
+        admitted.push(...guard.admit(part.slice(from, from + SLICE)));
+      }
       if (admitted.length > 0) entries.push(admitted);
     }
     const unneeded = secrets.retain(this.#neededKeys());

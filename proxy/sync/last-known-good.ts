@@ -12,6 +12,7 @@ import type { Kind } from '../../shared/model/kinds.ts';
 import type { TableEntry } from '../../shared/routing/entry.ts';
 
 import type { PlainDocument } from './documents.ts';
+import { entryJson } from './entry-json.ts';
 
 /** Grows when a copy of an earlier version can no longer be read. */
 const SCHEMA = 1;
@@ -99,20 +100,10 @@ function checksum(body: string): string {
   return createHash('sha256').update(body).digest('hex');
 }
 
-/** JSON of an entry, kept as long as the entry is: most of a copy is as it was the last time. */
-const written = new WeakMap<TableEntry, string>();
-
 function encode(copy: Copy): string {
   const { entries, ...rest } = copy;
-  const list = entries.map((entry) => {
-    let json = written.get(entry);
-    if (json === undefined) {
-      json = JSON.stringify(entry);
-      written.set(entry, json);
-    }
-    return json;
-  });
-  const body = `${JSON.stringify(rest).slice(0, -1)},"entries":[${list.join(',\n')}]}`;
+  const list = entries.map(entryJson).join(',\n');
+  const body = `${JSON.stringify(rest).slice(0, -1)},"entries":[${list}]}`;
   const header: Header = { kontrol: 'last-known-good', schema: SCHEMA, sha256: checksum(body) };
   return `${JSON.stringify(header)}\n${body}`;
 }

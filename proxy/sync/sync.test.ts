@@ -1,157 +1,222 @@
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
-import type { Bus, Channel } from '../../shared/bus/contract.ts';
-import { systemClock } from '../../shared/clock.ts';
-import { silentLog } from '../../shared/log.ts';
-import type { Change } from '../../shared/model/revision.ts';
-import type { SettingsOfProcess } from '../../shared/settings.ts';
-import type { Store } from '../../shared/store/contract.ts';
-import { openEmbedded } from '../../shared/store/embedded.ts';
-import { ScriptedPrimary, until } from './scripted-primary.ts';
-import { SyncProcess } from './sync.ts';
+import { test } from 'node:test';
+import { until } from './scripted-primary.ts';
+import { domain, service, World } from './sync-world.ts';
 
-type Message = Readonly<Record<string, unknown>> | undefined;
-
-/** A bus in memory that remembers what was said. */
-class ScriptedBus implements Bus {
-  readonly said: { channel: Channel; message: object }[] = [];
-  readonly #handlers = new Map<Channel, Set<(message: Message) => void>>();
-  readonly #connected = new Set<() => void>();
-  connected = true;
-
-  publish(channel: Channel, message: object): void {
-    this.said.push({ channel, message });
-  }
-  hear(channel: Channel, message: Message): void {
-    for (const handler of this.#handlers.get(channel) ?? []) handler(message);
-  }
-  reconnect(): void {
-    for (const handler of this.#connected) handler();
-  }
-  subscribe(channel: Channel, handler: (message: Message) => void): () => void {
-    const handlers = this.#handlers.get(channel) ?? new Set();
-    this.#handlers.set(channel, handlers.add(handler));
-    return () => handlers.delete(handler);
-  }
-  onConnected(handler: () => void): () => void {
-    this.#connected.add(handler);
-    return () => this.#connected.delete(handler);
-  }
-  async close(): Promise<void> {}
-}
-
-class World {
-  readonly t: TestContext;
-  readonly data: string;
-  readonly store: Store;
-  readonly bus = new ScriptedBus();
-  /** While true, opening the store fails. */
-  storeAway = false;
-
-  constructor(t: TestContext, data: string, store: Store) {
-    this.t = t;
-    this.data = data;
-    this.store = store;
-  }
-
-  static async make(t: TestContext): Promise<World> {
-    const data = await mkdtemp(join(tmpdir(), 'kontrol-sync-'));
-    const store = await openEmbedded(join(data, 'store'), silentLog);
-    t.after(async () => {
-      await store.close();
-      await rm(data, { recursive: true, force: true });
-    });
-    return new World(t, data, store);
-  }
-
-  async append(...changes: Change[]): Promise<number> {
-    const head = await this.store.head();
-    const revision = {
-      seq: head.seq + 1,
-      id: randomUUID(),
-      previous: head.id,
-      store: await this.store.identity(),
-      at: Date.now(),
-      author: 'test',
-      message: '',
-      changes,
-    };
-    assert.equal(await this.store.append(revision), 'appended');
-    await this.store.project(revision);
-    return revision.seq;
-  }
-
-  async start(
-    overrides: Partial<SettingsOfProcess> = {},
-  ): Promise<{ sync: SyncProcess; primary: ScriptedPrimary }> {
-    const primary = new ScriptedPrimary();
-    const settings = {
-      http: [],
-      https: [],
-      proxyProtocol: [],
-      internal: null,
-      api: { host: '127.0.0.1', port: 1 },
-      node: 'n1',
-      mongoUrl: null,
-      redisUrl: null,
-      data: this.data,
-      certs: join(this.data, 'certs'),
-      secret: null,
-      ttlMs: 20_000,
-      ...overrides,
-    } as unknown as SettingsOfProcess;
-    const sync = new SyncProcess({
-      settings,
-      version: '0',
-      link: primary,
-      clock: systemClock,
-      log: silentLog,
-      openStore: async () => {
-        if (this.storeAway) throw new Error('away');
-        return await openEmbedded(join(this.data, 'store'), silentLog);
-      },
-      openBus: async () => this.bus,
-    });
-    primary.receiver = (message) => sync.receive(message);
-    this.t.after(async () => {
-      primary.close();
-      await sync.close();
-    });
-    await sync.start();
-    return { sync, primary };
-  }
-}
-
-function service(name: string): Change {
-  return { kind: 'service', name, doc: { name, keys: { '1': { backends: [{ address: '127.0.0.1:1' }] } } } };
-}
-function domain(name: string, target = 'shop'): Change {
-  return { kind: 'domain', name, doc: { name, routes: [{ path: ['/'], service: target }] } };
-}
-
-test('an empty store gives an empty table, a revision is served and reported, a restart begins with the copy', async (t) => {
+test('an empty store gives an empty table; a revision is served, reported and recorded', async (t) => {
   const world = await World.make(t);
-  const { sync, primary } = await world.start();
+  const { primary } = await world.start();
   const process = primary.spawn();
   await until('the empty table is loaded', () => process.seq === 0);
   assert.equal(process.noTable, false);
   const seq = await world.append(service('shop'), domain('shop.example.com'));
   await until('the revision is served', () => process.seq === seq);
   assert.deepEqual(process.names('domain'), ['shop.example.com']);
-  const applied = () =>
-    world.bus.said.filter(({ channel }) => channel === 'kontrol:applied').map(({ message }) => message);
-  await until('it is reported', () => applied().some((message) => 'seq' in message && message.seq === seq));
-  await until('the node says so', async () => (await world.store.live.get('nodes', 'n1'))?.['seq'] === seq);
-  primary.close();
-  await sync.close();
+  await until('it is reported', () => world.bus.on('kontrol:applied').some((said) => said['seq'] === seq));
+  const record = () => world.store.live.get('nodes', 'n1');
+  await until('the node says so', async () => (await record())?.['seq'] === seq);
+  const { ready, store, bus, processes, hash } = (await record())!;
+  assert.deepEqual({ ready, store, bus }, { ready: true, store: 'up', bus: 'up' });
+  assert.deepEqual(
+    (processes as { role: string }[]).map(({ role }) => role),
+    ['primary', 'sync', 'serving'],
+  );
+  assert.equal(world.bus.on('kontrol:applied').at(-1)?.['hash'], hash);
+});
 
-  world.storeAway = true;
-  const again = await world.start();
-  const second = again.primary.spawn();
-  await until('it serves the copy', () => second.seq === seq);
-  assert.deepEqual(second.names('service'), ['shop']);
+test('without the store a node begins with its copy, and takes up what changed when the store is back', async (t) => {
+  const world = await World.make(t);
+  const seq = await world.append(service('shop'), domain('shop.example.com'), domain('old.example.com'));
+  const first = await world.start();
+  const one = first.primary.spawn();
+  await until('it is served', () => one.seq === seq);
+  await until('it is applied', () => world.bus.on('kontrol:applied').length > 0);
+  await first.stop();
+
+  world.unopened = true;
+  const second = await world.start();
+  const two = second.primary.spawn();
+  await until('the copy is served', () => two.seq === seq);
+  assert.deepEqual(two.names('domain'), ['old.example.com', 'shop.example.com']);
+  assert.equal(second.sync.confirm(), 0);
+
+  await world.append({ kind: 'domain', name: 'old.example.com', doc: null });
+  const newest = await world.append(domain('new.example.com'));
+  world.unopened = false;
+  await until('the newer table is served', () => two.seq === newest);
+  assert.deepEqual(two.names('domain'), ['new.example.com', 'shop.example.com']);
+  assert.ok(!second.codes.includes('deletions_held'));
+});
+
+test('with neither copy nor store a node says that there is no table, and serves it when the store comes', async (t) => {
+  const world = await World.make(t);
+  await world.append(service('shop'));
+  world.away = true;
+  const { primary, sync } = await world.start({ internal: { host: '127.0.0.1', port: 0 } });
+  const process = primary.spawn();
+  await until('it knows', () => process.noTable);
+  await until('the port is open', () => sync.internalPort !== null);
+  const readyz = await fetch(`http://127.0.0.1:${sync.internalPort}/readyz`);
+  assert.equal(readyz.status, 503);
+  assert.match(await readyz.text(), /the store does not answer/);
+  world.away = false;
+  world.bus.hear('updateProxy', { seq: 1 });
+  await until('it is served', () => process.seq === 1);
+});
+
+test('the store may go away at any moment: what is in force stays, and changes follow when it is back', async (t) => {
+  const world = await World.make(t);
+  await world.append(service('shop'));
+  const { primary, codes } = await world.start();
+  const process = primary.spawn();
+  await until('it is served', () => process.seq === 1);
+  world.away = true;
+  await until('that is noticed', () => codes.includes('store_down'));
+  await world.append(service('later'));
+  assert.deepEqual(process.names('service'), ['shop']);
+  const respawned = primary.spawn();
+  await until('a new process gets the table all the same', () => respawned.names('service').length === 1);
+  world.away = false;
+  await until('the change is served', () => process.names('service').length === 2);
+  assert.equal(codes.filter((code) => code === 'store_down').length, 1);
+});
+
+test('a storm of hints, most of them garbage, costs a few looks', async (t) => {
+  const world = await World.make(t);
+  await world.append(service('shop'));
+  const { primary } = await world.start({ redisUrl: 'redis://unused' });
+  const process = primary.spawn();
+  await until('it is served', () => process.seq === 1);
+  await until('nothing is left to do', () => world.bus.on('kontrol:applied').length > 0);
+  const before = world.heads;
+  const began = performance.now();
+  for (let i = 0; i < 10_000; i++)
+    world.bus.hear('updateProxy', i % 2 === 0 ? undefined : { seq: -i, x: [] });
+  const seq = await world.append(service('next'));
+  world.bus.hear('updateProxy', { seq });
+  await until('the change is served', () => process.seq === seq);
+  const allowed = 2 + Math.ceil((performance.now() - began) / 50);
+  // Each look asks for the head once, and once more when documents are read.
+  assert.ok(world.heads - before <= 2 * allowed, `${world.heads - before} looks`);
+});
+
+test('hints that never come are made up for by the bus coming back and by the tick', async (t) => {
+  const world = await World.make(t);
+  const { primary } = await world.start({ redisUrl: 'redis://unused', ttlMs: 300 });
+  const process = primary.spawn();
+  await until('the empty table is loaded', () => process.seq === 0);
+  const first = await world.append(service('one'));
+  world.bus.reconnect();
+  await until('it is served', () => process.seq === first);
+  const second = await world.append(service('two'));
+  await until('it is served at the tick', () => process.seq === second);
+});
+
+test('a bad object is quarantined and its last good version stays; the rest of the revision is served', async (t) => {
+  const world = await World.make(t);
+  await world.append(service('shop'), domain('a.example.com'));
+  const { primary } = await world.start();
+  const process = primary.spawn();
+  await until('it is served', () => process.seq === 1);
+  const bad = { name: 'a.example.com', routes: [{ path: ['nonsense'], service: 'shop' }] };
+  const seq = await world.append({ kind: 'domain', name: 'a.example.com', doc: bad }, service('other'));
+  await until('it is served', () => process.seq === seq);
+  assert.deepEqual(process.names('service'), ['other', 'shop']);
+  const kept = process.table.get('domain/a.example.com');
+  assert.deepEqual(kept?.doc?.['routes'], [{ path: ['/'], service: 'shop' }]);
+  const quarantined = async () =>
+    ((await world.store.live.get('nodes', 'n1'))?.['quarantined'] ?? []) as Record<string, unknown>[];
+  await until('the node says so', async () => (await quarantined()).length === 1);
+  const [entry] = await quarantined();
+  assert.equal(entry?.['name'], 'a.example.com');
+  assert.equal(entry?.['lastGood'], true);
+  assert.match(String(entry?.['reason']), /routes\.0\.path/);
+  await world.append(domain('a.example.com', { mode: 'off' }));
+  await until('a good version ends it', async () => (await quarantined()).length === 0);
+});
+
+test('a bad object without a good version fails closed: it claims its hosts and answers for them', async (t) => {
+  const world = await World.make(t);
+  const { primary } = await world.start();
+  const process = primary.spawn();
+  await until('the empty table is loaded', () => process.seq === 0);
+  const doc = { name: 'new.example.com', aliases: ['www.example.com', 7], routes: 'none' };
+  const seq = await world.append({ kind: 'domain', name: 'new.example.com', doc });
+  await until('it is served', () => process.seq === seq);
+  const entry = process.table.get('domain/new.example.com');
+  assert.equal(entry?.doc, null);
+  assert.deepEqual(entry?.broken?.claims, ['new.example.com', 'www.example.com']);
+});
+
+test('an absurd document costs its own rejection and nothing else', async (t) => {
+  const world = await World.make(t);
+  const { primary } = await world.start();
+  const process = primary.spawn();
+  await until('the empty table is loaded', () => process.seq === 0);
+  const backends = Array.from({ length: 50_000 }, (_, i) => ({ address: `10.0.${i >> 8}.${i & 255}:80` }));
+  let deep: Record<string, unknown> = {};
+  for (let i = 0; i < 1_000; i++) deep = { deep };
+  const seq = await world.append(
+    service('huge', { keys: { '1': { backends } } }),
+    service('deep', { labels: deep }),
+    service('fine'),
+  );
+  await until('it is served', () => process.seq === seq);
+  assert.deepEqual(
+    process.names('service').map((name) => [name, process.table.get(`service/${name}`)?.doc === null]),
+    [
+      ['deep', true],
+      ['fine', false],
+      ['huge', true],
+    ],
+  );
+});
+
+test('an object that kills serving processes is quarantined; changes after it are served', async (t) => {
+  const world = await World.make(t);
+  await world.append(service('shop'), domain('a.example.com'));
+  const { primary } = await world.start();
+  primary.spawn();
+  primary.spawn();
+  await until('both serve', () => [...primary.serving.values()].every((process) => process.seq === 1));
+  primary.deadly = (entry) => entry.doc?.['mode'] === 'off';
+  await world.append(domain('a.example.com', { mode: 'off' }));
+  const seq = await world.append(service('next'));
+  await until('the later change is served', () =>
+    [...primary.serving.values()].every(
+      (process) => process.seq === seq && process.table.has('service/next'),
+    ),
+  );
+  for (const process of primary.serving.values()) {
+    assert.equal(process.table.get('domain/a.example.com')?.doc?.['mode'], undefined);
+  }
+  const said = primary.heard.findLast((message) => message.type === 'quarantine');
+  assert.match(JSON.stringify(said), /a\.example\.com.*died/);
+});
+
+test('the copy on disk never holds a readable secret when KONTROL_SECRET is set', async (t) => {
+  const { open, SEALED_FIELD, seal } = await import('../../shared/secrets.ts');
+  const world = await World.make(t);
+  await world.store.live.put('secrets', 'cookie-key', { [SEALED_FIELD]: seal('very secret', null) });
+  await world.append(service('shop'));
+  const first = await world.start({ secret: 'pass' });
+  const one = first.primary.spawn();
+  await until(
+    'the key is served',
+    () => one.table.get('secret/cookie-key')?.doc?.['value'] === 'very secret',
+  );
+  await until('it is applied', () => world.bus.on('kontrol:applied').length > 0);
+  await first.stop();
+  const text = await readFile(join(world.data, 'n1', 'last-known-good.json'), 'utf8');
+  assert.ok(!text.includes('very secret'));
+  const [secret] = JSON.parse(text.slice(text.indexOf('\n'))).secrets;
+  assert.ok(!secret.sealed.includes(Buffer.from('very secret').toString('base64url')));
+  assert.equal(open(secret.sealed, 'pass'), 'very secret');
+
+  world.unopened = true;
+  const second = await world.start({ secret: 'pass' });
+  const two = second.primary.spawn();
+  await until('the key is served from the copy', () => two.table.has('secret/cookie-key'));
 });

@@ -43,7 +43,7 @@ const NO_TABLE_AFTER_MS = 2_000;
 const POLL_EMBEDDED_MS = 50;
 const POLL_MONGODB_MS = 1_000;
 /** Backends named in one event at most; there may be thousands behind one switch. */
-const MAX_EVENT_BACKENDS = 100;
+const MAX_EVENT_BACKENDS = 50;
 /** Kinds that decide which sockets are wanted. */
 const LISTENER_KINDS: ReadonlySet<string> = new Set(['listener', 'certificate', 'defaultCertificate']);
 
@@ -156,10 +156,10 @@ export class SyncProcess {
     const { settings, clock, log } = this.#options;
     this.#internal?.start();
     this.#copy = await readCopy(nodeFolder(settings.data, settings.node), log);
+    await this.#defaultCertificate.start();
+    await this.#intake.idle();
     if (this.#closing.signal.aborted) return;
     if (this.#copy !== null) this.#resume(this.#copy);
-    await this.#defaultCertificate.start();
-    if (this.#closing.signal.aborted) return;
     this.#after(NO_TABLE_AFTER_MS, () => this.#storeLate());
     void this.#openStore();
     void this.#openBus();
@@ -222,9 +222,9 @@ export class SyncProcess {
       objects: copy.entries.length,
     });
     seedObjects(this.#objects, copy);
-    const secrets = this.#secrets.seed(copy.secrets);
+    const beside = [...this.#intake.takeEarly(), ...this.#secrets.seed(copy.secrets)];
     this.#guard.seed(copy.entries);
-    const entries = [...this.#guard.admit(secrets), ...copy.entries];
+    const entries = [...this.#guard.admit(beside), ...copy.entries];
     this.#state.resume(copy.seq, copy.hash);
     this.#intake.resume(copy.seq);
     this.#watch.resolver.seed(copy.names);
