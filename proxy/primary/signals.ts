@@ -76,6 +76,8 @@ export function takeSignals(log: Log, orders: Orders): Signals {
       process.off('uncaughtException', onFailure);
       process.off('unhandledRejection', onFailure);
       process.off('message', onMessage);
+      // A node that has ended must not be kept by whoever else listens to the parent.
+      process.channel?.unref();
     },
   };
 }
