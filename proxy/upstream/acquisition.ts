@@ -2,10 +2,19 @@
  * One request on its way to a connection that was not there at once: waiting for room, connecting, going on to the
  * next backend when that fails. Ends with exactly one answer, or with `cancel`.
  */
+import type { Log } from '../../shared/log.ts';
 import type { ResolvedService } from '../../shared/model/service.ts';
 import type { Timed } from '../stream/timer-wheel.ts';
 import type { Connection } from './connection.ts';
-import type { AcquireOptions, Acquirer, Backend, PickRequest, Ticket, Unavailable } from './contract.ts';
+import type {
+  AcquireOptions,
+  Acquirer,
+  Backend,
+  PickRequest,
+  Ticket,
+  Unavailable,
+  UpstreamConnection,
+} from './contract.ts';
 import { Dial, type DialOutcome } from './dial.ts';
 import type { UpstreamContext } from './endpoint.ts';
 import type { Choice, KeyState, Waiter } from './key-state.ts';
@@ -179,18 +188,12 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
     return this.#options.websocket ? this.#key.waiting.tunnel : this.#key.waiting.request;
   }
 
-  /** A defect in whoever gets the connection must not reach whoever just gave it back. */
   #answer(connection: Connection, backend: KeyedBackend): void {
     const acquirer = this.#acquirer;
     this.#acquirer = null;
     const lease = connection.lend(backend, this.#queuedMs, this.#connectMs);
-    try {
-      if (acquirer === null) lease.discard(false);
-      else acquirer.onConnection(lease);
-    } catch (error) {
-      this.#report(error);
-      lease.discard(false);
-    }
+    if (acquirer === null) lease.discard(false);
+    else handOver(lease, acquirer, this.#owner.context.log);
   }
 
   #unavailable(cause: Unavailable['cause']): void {
@@ -198,21 +201,31 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
     this.#acquirer = null;
     const { queue, health } = this.#owner.config;
     const ms = cause === 'queue_full' || cause === 'queue_timeout' ? queue.waitMs : health.intervalMs;
+    if (acquirer === null) return;
     try {
-      acquirer?.onUnavailable({ cause, retryAfter: Math.max(1, Math.ceil(ms / 1_000)) });
+      acquirer.onUnavailable({ cause, retryAfter: Math.max(1, Math.ceil(ms / 1_000)) });
     } catch (error) {
-      this.#report(error);
+      report(error, this.#owner.context.log);
     }
-  }
-
-  #report(error: unknown): void {
-    this.#owner.context.log.error('exchange_failed', 'an exchange failed as it got its connection', {
-      service: this.#owner.config.name,
-      error: error instanceof Error ? error.stack : String(error),
-    });
   }
 
   #now(): number {
     return this.#owner.context.clock.monotonic();
   }
+}
+
+/** Gives a connection to whoever asked; a defect over there must not reach whoever just gave it back, nor leak it. */
+export function handOver(lease: UpstreamConnection, acquirer: Acquirer, log: Log): void {
+  try {
+    acquirer.onConnection(lease);
+  } catch (error) {
+    report(error, log);
+    lease.discard(false);
+  }
+}
+
+function report(error: unknown, log: Log): void {
+  log.error('exchange_failed', 'an exchange failed as it got its connection', {
+    error: error instanceof Error ? error.stack : String(error),
+  });
 }

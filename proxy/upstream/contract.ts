@@ -15,7 +15,10 @@ export interface PickRequest {
   header(name: string): string | undefined;
 }
 
-/** A backend as the data path keeps it: one object per service and address, for as long as the table names it. */
+/**
+ * A backend as the data path keeps it: one object per service, key and address, for as long as the table names it.
+ * Keys that name the same address share its connections, counts and health; weight, tier and state are the key's.
+ */
 export interface Backend {
   readonly service: string;
   readonly address: string;
@@ -24,8 +27,9 @@ export interface Backend {
   readonly tier: number;
   readonly state: 'ready' | 'drain' | 'maintenance' | 'lost';
   readonly since: number;
-  /** Requests (or tunnels) under way on it now, this process. */
+  /** Requests under way on it now, this process; those that connect are counted. */
   readonly active: number;
+  /** The same of tunnels, which are not among `active`. */
   readonly tunnels: number;
   /** False after the active checks of the node found it dead, or passive failures took it out for a while. */
   readonly alive: boolean;
@@ -42,7 +46,10 @@ export interface UpstreamConnection {
   readonly connectMs: number;
   /** The exchange is complete and clean: back to the pool. `keepAliveMs`: what the backend's Keep-Alive allows, or null. */
   release(keepAliveMs: number | null): void;
-  /** Not usable any more (or must not be reused): closes it. `failure` counts against the backend's passive health. */
+  /**
+   * Not usable any more (or must not be reused): closes it, with a reset when bytes are pending. `failure` counts
+   * against the backend's passive health.
+   */
   discard(failure: boolean): void;
 }
 
@@ -53,7 +60,7 @@ export interface Unavailable {
 }
 
 export interface Acquirer {
-  /** Exactly one of the two is called, unless the ticket was cancelled first. */
+  /** Exactly one of the two is called, unless the ticket was cancelled first. Sets the stream's handler at once. */
   onConnection(connection: UpstreamConnection): void;
   onUnavailable(why: Unavailable): void;
 }
@@ -65,7 +72,7 @@ export interface Ticket {
 }
 
 export interface AcquireOptions {
-  /** Tunnels count and balance apart from requests. */
+  /** A tunnel (WebSocket or TCP): counted and balanced apart from requests, always on a new connection. */
   readonly websocket: boolean;
   /** Backends this request has failed on already; tried again only when no other is left. */
   readonly tried: readonly Backend[];

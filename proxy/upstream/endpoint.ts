@@ -275,8 +275,9 @@ export class Endpoint implements ConnectionOwner, Timed {
   }
 
   #keepWarm(): void {
-    const { min, max } = this.owner.config.pool;
-    if (min > 0 && !this.#removed && this.alive && this.open < Math.min(min, max)) this.owner.warmUp(this);
+    const { pool, protocol } = this.owner.config;
+    if (pool.min === 0 || pool.idleMs === 0 || protocol === 'tcp') return;
+    if (!this.#removed && this.alive && this.open < Math.min(pool.min, pool.max)) this.owner.warmUp(this);
   }
 
   /** A spare connection was made or failed: the next one follows, after a failure not at once. */
@@ -391,6 +392,11 @@ export class Endpoint implements ConnectionOwner, Timed {
 
   /** The configuration changed: closes what no longer fits, opens what `pool.min` asks for. */
   reconfigured(): void {
+    // Nobody checks it any more, so nobody would take an old verdict back.
+    if (this.owner.config.health.type === 'off' && !this.#verdict) {
+      this.#verdict = true;
+      this.#refresh();
+    }
     this.#closeIdle((connection) => !this.#isCurrent(connection));
     this.#keepWarm();
   }

@@ -198,6 +198,15 @@ describe('active verdicts', () => {
     }
   });
 
+  test('end with the checks: a service without them takes no verdict along', () => {
+    const { upstreams, backend } = held([A], { health: { type: 'http' } });
+    upstreams.setVerdict('shop', A, false);
+    upstreams.setService('shop', service({ 1: [A] }, { health: { type: 'http' } }));
+    assert.equal(backend(A).alive, false);
+    upstreams.setService('shop', service({ 1: [A] }, { health: { type: 'off' } }));
+    assert.equal(backend(A).alive, true);
+  });
+
   test('a lost worker serves only while nothing else is alive and its own check passes', () => {
     const lost = { address: B, weight: 1, tier: 0, state: 'lost', since: 1, worker: 'w' } as const;
     const { ask, upstreams } = held([A]);

@@ -104,6 +104,9 @@ describe('queue', () => {
     connector.succeed();
     assert.equal(next.answers, 1);
     assert.equal(backend(A).active, 1);
+    next.connection?.release(null);
+    upstreams.acquire(shop, shop.keys.get(1)!, request, plain, failing);
+    assert.equal(backend(A).active, 0, 'nor does one that gets it at once');
   });
 
   test('twenty thousand requests that end at once are served one after the other', () => {

@@ -3,7 +3,7 @@
  * Everything is synchronous; a request that finds an idle connection costs no more than the lease on it.
  */
 import type { CompiledKey, CompiledService } from '../../shared/routing/decision.ts';
-import { Acquisition } from './acquisition.ts';
+import { Acquisition, handOver } from './acquisition.ts';
 import type { AcquireOptions, Acquirer, Backend, PickRequest, Ticket, Upstreams } from './contract.ts';
 import type { FailureReport, UpstreamContext } from './endpoint.ts';
 import { Names } from './names.ts';
@@ -75,7 +75,7 @@ class ServiceUpstreams implements Upstreams {
     if (typeof choice === 'object' && !options.websocket && !options.fresh) {
       const connection = choice.endpoint.takeIdle();
       if (connection !== null) {
-        acquirer.onConnection(connection.lend(choice, 0, 0));
+        handOver(connection.lend(choice, 0, 0), acquirer, this.#context.log);
         return ANSWERED;
       }
     }
