@@ -209,7 +209,9 @@ export class ChunkDecoder {
 
 const HEX_DIGITS = Buffer.from('0123456789abcdef');
 
-/** Writes the line that opens a chunk of `size` bytes (greater than 0); answers its length, at most 10. */
+export const MAX_CHUNK_LINE = 10;
+
+/** Writes the line that opens a chunk of `size` bytes (greater than 0); answers its length. */
 export function writeChunkLine(target: Buffer, at: number, size: number): number {
   let digits = 1;
   while (digits < 8 && size >= 16 ** digits) digits++;

@@ -8,23 +8,24 @@ import type { PageAnswer } from '../pages/contract.ts';
 import type { Environment } from '../serving/environment.ts';
 import type { ByteStream, ByteStreamHandler } from '../stream/byte-stream.ts';
 import type { Timed } from '../stream/timer-wheel.ts';
+import { Tunnel, type TunnelEnd } from '../tunnel/tunnel.ts';
 import type { UpstreamConnection } from '../upstream/contract.ts';
+import { AnswerWriter, endsByClose } from './answer-writer.ts';
 import { ByteStore } from './byte-store.ts';
-import { type BodySink, writeChunkLine } from './chunk-decoder.ts';
+import type { BodySink } from './chunk-decoder.ts';
 import { type ClientIdentity, identifyForwarded, peerAddress } from './client-identity.ts';
 import { Exchange } from './exchange.ts';
-import { recordOfRefused } from './exchange-record.ts';
+import { logFailure } from './failure.ts';
 import { COMPLETE, NEED_MORE } from './field-lines.ts';
-import { responseOutbox } from './outbox.ts';
-import { renderPage, writeOwnAnswer } from './own-answer.ts';
+import { recordOfRefused } from './journal.ts';
+import { pageFor } from './own-answer.ts';
 import { RequestBody } from './request-body.ts';
 import { RequestHead } from './request-head.ts';
 import { newRequestId } from './request-id.ts';
 import { HttpRequestView } from './request-view.ts';
 import { forwardingText } from './request-writer.ts';
 import type { ResponseFraming, ResponseHead } from './response-head.ts';
-import { writeInformational, writeResponseHead } from './response-writer.ts';
-import type { TunnelEnd, Visitor } from './visitor.ts';
+import type { Visitor } from './visitor.ts';
 
 export interface HttpListener {
   readonly secure: boolean;
@@ -53,6 +54,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   readonly #direct: ClientIdentity;
   readonly #onClosed: (connection: ClientConnection) => void;
   readonly #exchange: Exchange;
+  readonly #answer: AnswerWriter;
   readonly #body = new RequestBody();
   readonly #ahead = new ByteStore();
 
@@ -67,11 +69,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   /** The answer under way is the last one. */
   #closeAfter = false;
   #draining = false;
-  /** Wire framing of the answer under way. */
-  #wire: ResponseFraming = 'none';
-  /** A body without framing is chunked by us. */
-  #rechunk = false;
-  #blocked = false;
+  #tunnel: Tunnel | null = null;
 
   constructor(
     stream: ByteStream,
@@ -88,6 +86,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     this.identity = this.#direct;
     this.forwarding = forwardingText(this.peer, this.#direct);
     this.#exchange = new Exchange(environment, this);
+    this.#answer = new AnswerWriter(stream);
     environment.observer.connectionOpened();
     // A connection that never says anything gets no more time than one that does.
     environment.timers.set(this, environment.limits().headTimeoutMs);
@@ -112,6 +111,10 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
 
   /** Ends now. */
   closeNow(): void {
+    if (this.#tunnel !== null) {
+      this.#tunnel.closeNow();
+      return;
+    }
     this.#release();
     this.#exchange.stop();
     this.#stream.reset();
@@ -155,7 +158,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   }
 
   onDrain(): void {
-    this.#blocked = false;
+    this.#answer.drained();
     this.#exchange.clientDrained();
   }
 
@@ -163,9 +166,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     if (this.#reading === 'head' && this.head.began) this.#recordRefused('client_gone', 499, 'client', 0);
     this.#release();
     this.#exchange.clientGone();
-    this.#exchange.close();
-    this.#environment.observer.connectionClosed();
-    this.#onClosed(this);
+    this.#closed();
   }
 
   onTimeout(): void {
@@ -229,7 +230,8 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   }
 
   #beginExchange(): void {
-    const { environment, head } = { environment: this.#environment, head: this.head };
+    const environment = this.#environment;
+    const { head } = this;
     environment.timers.clear(this);
     this.#headStartedAt = 0;
     this.#closeAfter = false;
@@ -337,87 +339,61 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   // For the exchange: the answer.
 
   sendInformational(head: ResponseHead): void {
-    writeInformational(responseOutbox, head);
-    this.flush();
+    this.#answer.informational(head);
   }
 
   sendHead(head: ResponseHead, framing: ResponseFraming, changes: FieldChanges | null): boolean {
-    const { minor } = this.head;
-    const framed = framing === 'none' || framing === 'length';
-    this.#rechunk = framing === 'close' && minor === 1;
-    this.#wire = framed ? framing : minor === 1 ? 'chunked' : 'close';
-    this.#closeAfter = this.#mustClose() || this.#wire === 'close';
-    writeResponseHead(responseOutbox, {
-      head,
-      framing: this.#wire,
-      minor,
-      close: this.#closeAfter,
-      changes,
-    });
-    return this.#wire === 'chunked';
+    this.#closeAfter = this.#mustClose() || endsByClose(framing, this.head.minor);
+    return this.#answer.head(head, framing, this.head.minor, this.#closeAfter, changes);
   }
 
   sendBody(buffer: Buffer, start: number, end: number): void {
-    if (this.#rechunk) {
-      if (responseOutbox.length === 0) responseOutbox.begin(0);
-      responseOutbox.reserve(10, (target, at) => writeChunkLine(target, at, end - start));
-      this.#send(buffer, start, end);
-      if (responseOutbox.length === 0) responseOutbox.begin(0);
-      responseOutbox.text('\r\n');
-    } else this.#send(buffer, start, end);
-  }
-
-  #send(buffer: Buffer, start: number, end: number): void {
-    if (responseOutbox.length > 0) {
-      if (responseOutbox.fits(end - start + 2)) {
-        responseOutbox.bytes(buffer, start, end);
-        return;
-      }
-      this.flush();
-    }
-    if (!this.#stream.writeShared(buffer, start, end)) this.#blocked = true;
+    this.#answer.body(buffer, start, end);
   }
 
   sendEnd(): void {
-    if (!this.#rechunk) return;
-    if (responseOutbox.length === 0) responseOutbox.begin(0);
-    responseOutbox.text('0\r\n\r\n');
+    this.#answer.end();
   }
 
   flush(): boolean {
-    if (responseOutbox.length > 0 && !responseOutbox.flush(this.#stream)) this.#blocked = true;
-    return !this.#blocked;
+    return this.#answer.flush();
   }
 
   sendOwn(answer: PageAnswer, changes: FieldChanges | null): number {
     const { method, minor } = this.head;
-    this.#closeAfter = this.#closeAfter || this.#mustClose();
-    const headOnly = method === 'HEAD';
-    const writing = { answer, headOnly, close: this.#closeAfter, minor, changes };
-    const bytes = writeOwnAnswer(responseOutbox, writing);
-    this.flush();
-    return bytes;
+    this.#closeAfter = this.#mustClose();
+    return this.#answer.own({ answer, headOnly: method === 'HEAD', close: this.#closeAfter, minor, changes });
   }
 
-  /** Without its last chunk or its last bytes an answer is visibly incomplete; one that ends by close needs a reset. */
   cut(): void {
-    if (this.#wire === 'close') this.#stream.reset();
-    else {
-      this.flush();
-      this.#stream.close(0);
-    }
     this.#release();
+    this.#answer.cut();
   }
 
   startTunnel(
-    _head: ResponseHead,
+    head: ResponseHead,
     connection: UpstreamConnection,
-    _first: Buffer,
+    changes: FieldChanges | null,
     onEnd: (end: TunnelEnd) => void,
-  ): void {
-    connection.discard(false);
-    this.#stream.reset();
-    onEnd({ bytesIn: 0, bytesOut: 0, endedBy: 'proxy' });
+  ): Tunnel {
+    this.#answer.switched(head, changes);
+    const tunnel = new Tunnel({
+      client: this.#stream,
+      connection,
+      timers: this.#environment.timers,
+      idleMs: null,
+      webSocket: true,
+      onEnd: (end) => {
+        onEnd(end);
+        this.#closed();
+      },
+    });
+    this.#tunnel = tunnel;
+    // Frames that came on the heels of the handshake.
+    const { buffer, start, end } = this.#ahead;
+    this.#release();
+    tunnel.fromClient(buffer, start, end);
+    return tunnel;
   }
 
   exchangeEnded(): void {
@@ -438,14 +414,12 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   }
 
   #refuseHead(cause: CauseCode): void {
-    const { environment } = { environment: this.#environment };
-    const context = { host: '', requestId: newRequestId(), accept: undefined, labels: null };
-    const answer = renderPage(environment.pages, cause, context);
+    const requestId = newRequestId();
+    const answer = pageFor(this.#environment.pages, cause, null, { requestId, decision: null });
     const headOnly = this.head.method === 'HEAD';
-    const writing = { answer, headOnly, close: true, minor: this.head.minor, changes: null };
-    const bytes = writeOwnAnswer(responseOutbox, writing);
-    this.flush();
-    this.#recordRefused(cause, answer.status, 'client', bytes, context.requestId);
+    const { minor } = this.head;
+    const bytes = this.#answer.own({ answer, headOnly, close: true, minor, changes: null });
+    this.#recordRefused(cause, answer.status, 'client', bytes, requestId);
     this.#close();
   }
 
@@ -479,13 +453,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
 
   /** An exception of ours ends this connection and nothing else. */
   #crashed(error: unknown): void {
-    this.#environment.log.error(
-      'connection_failed',
-      'A connection failed inside the proxy; please report it',
-      {
-        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
-      },
-    );
+    logFailure(this.#environment.log, error, '');
     this.#looping = false;
     this.#closeAfter = true;
     try {
@@ -500,6 +468,13 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     if (this.#reading === 'nothing') return;
     this.#release();
     this.#stream.close();
+  }
+
+  /** The stream is gone, or the tunnel on it. */
+  #closed(): void {
+    this.#exchange.close();
+    this.#environment.observer.connectionClosed();
+    this.#onClosed(this);
   }
 
   /** Idempotent; the stream may still be sending. */

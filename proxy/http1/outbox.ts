@@ -2,8 +2,10 @@
  * Where a head and the first bytes of its body are composed, to leave in one write. There are two per process, one
  * for each direction, because composing and sending happen within one event; nobody leaves bytes in one for later.
  */
+
 import { isOwnedBlock, takeBlock } from '../stream/blocks.ts';
 import type { ByteStream } from '../stream/byte-stream.ts';
+import { MAX_CHUNK_LINE, writeChunkLine } from './chunk-decoder.ts';
 
 /** Room for a head of usual size and all that one read brings. */
 const SIZE = 65_536 + 16_384;
@@ -58,10 +60,10 @@ export class Outbox {
     this.text('\r\n');
   }
 
-  /** Gives the memory at the end to `write`, which answers how many of the `size` bytes it used. */
-  reserve(size: number, write: (target: Buffer, at: number) => number): void {
-    this.#room(size);
-    this.#length += write(this.#block, this.#length);
+  /** The line that opens a chunk of `size` bytes (RFC 9112 §7.1). */
+  chunkLine(size: number): void {
+    this.#room(MAX_CHUNK_LINE);
+    this.#length += writeChunkLine(this.#block, this.#length, size);
   }
 
   /** Sends what was composed; as `ByteStream.write`. */

@@ -4,10 +4,11 @@
  */
 import { STATUS_CODES } from 'node:http';
 import type { CauseCode } from '../../shared/causes.ts';
-import type { Answer, DecisionLabels, FieldChanges, Redirect } from '../../shared/routing/decision.ts';
+import type { Decision, FieldChanges, Forward, RequestView } from '../../shared/routing/decision.ts';
 import type { PageAnswer, Pages } from '../pages/contract.ts';
 import { httpDate } from './date.ts';
 import type { Outbox } from './outbox.ts';
+import type { RequestHead } from './request-head.ts';
 import { changesField, writeFieldChanges } from './response-writer.ts';
 
 export interface OwnAnswerWriting {
@@ -23,31 +24,31 @@ export interface OwnAnswerWriting {
 const ALLOWED = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS';
 const NO_BODY = Buffer.alloc(0);
 
-/** What a page is rendered from when there may be no valid request. */
-export interface PageContext {
-  readonly host: string;
-  readonly requestId: string;
-  readonly accept: string | undefined;
-  readonly labels: DecisionLabels | null;
-}
-
 export interface PageOptions {
   readonly status?: number;
   readonly retryAfter?: number | null;
 }
 
-export function renderPage(
+/** What is known of the request when it is answered by a page. */
+interface PageJournal {
+  readonly requestId: string;
+  readonly decision: Decision | null;
+}
+
+/** The page for a cause; `view` is null when there is no valid request. */
+export function pageFor(
   pages: Pages,
   cause: CauseCode,
-  context: PageContext,
+  view: RequestView | null,
+  journal: PageJournal,
   options: PageOptions = {},
 ): PageAnswer {
   const page = pages.render({
     cause,
-    host: context.host,
-    requestId: context.requestId,
-    accept: context.accept,
-    brand: context.labels?.pages ?? null,
+    host: view?.host ?? '',
+    requestId: journal.requestId,
+    accept: view?.header('accept'),
+    brand: journal.decision?.labels.pages ?? null,
     retryAfter: options.retryAfter ?? null,
     ...(options.status === undefined ? {} : { status: options.status }),
   });
@@ -55,18 +56,31 @@ export function renderPage(
   return page.status === 405 ? { ...page, fields: [...page.fields, ['Allow', ALLOWED]] } : page;
 }
 
-export function redirectAnswer(redirect: Redirect, requestId: string): PageAnswer {
-  return {
-    status: redirect.status,
-    fields: [['Location', redirect.location], ...ownFields(requestId)],
-    body: NO_BODY,
-  };
-}
-
-export function fixedAnswer(answer: Answer, requestId: string): PageAnswer {
-  const body = Buffer.from(answer.body);
-  const type: [string, string][] = body.length > 0 ? [['Content-Type', answer.contentType]] : [];
-  return { status: answer.status, fields: [...type, ...ownFields(requestId)], body };
+/** The answer that a decision itself holds; null where it takes a page. */
+export function ownAnswer(
+  decision: Exclude<Decision, Forward>,
+  head: RequestHead,
+  requestId: string,
+): PageAnswer | null {
+  switch (decision.type) {
+    case 'redirect':
+      return {
+        status: decision.status,
+        fields: [['Location', decision.location], ...ownFields(requestId)],
+        body: NO_BODY,
+      };
+    case 'answer': {
+      const body = Buffer.from(decision.body);
+      const type: [string, string][] = body.length > 0 ? [['Content-Type', decision.contentType]] : [];
+      return { status: decision.status, fields: [...type, ...ownFields(requestId)], body };
+    }
+    case 'page': {
+      const nowhere = decision.cause === 'host_unknown' || decision.cause === 'route_unknown';
+      return head.asterisk && nowhere ? optionsAnswer(requestId) : null;
+    }
+    default:
+      return decision satisfies never;
+  }
 }
 
 /** To an OPTIONS that ends here: `*` without a site, or Max-Forwards used up. */

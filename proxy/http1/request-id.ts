@@ -3,6 +3,8 @@
  * finding a request again, not for secrets.
  */
 import { randomBytes } from 'node:crypto';
+import { X_REQUEST_ID } from './field-kinds.ts';
+import type { RequestHead } from './request-head.ts';
 
 const prefix = randomBytes(9).toString('base64url').replace(/[-_]/g, '0');
 let counter = 0;
@@ -12,7 +14,10 @@ export function newRequestId(): string {
   return prefix + counter.toString(36).padStart(7, '0');
 }
 
-/** Whether an id from a trusted proxy may be used (and logged) as it is. */
-export function isRequestId(text: string): boolean {
-  return /^[A-Za-z0-9_.:@/+=-]{1,128}$/.test(text);
+/** The id that a trusted proxy gave the request, if it may be used (and logged) as it is; else a new one. */
+export function requestIdFor(head: RequestHead, trusted: boolean): string {
+  const given = trusted ? head.fields.find(X_REQUEST_ID) : -1;
+  if (given < 0) return newRequestId();
+  const id = head.fields.value(given);
+  return /^[A-Za-z0-9_.:@/+=-]{1,128}$/.test(id) ? id : newRequestId();
 }

@@ -8,17 +8,22 @@ import * as kind from './field-kinds.ts';
 import type { Outbox } from './outbox.ts';
 import type { RequestHead } from './request-head.ts';
 
-export interface RequestWriting {
+/** Who asks: the connection or stream of a client. */
+export interface RequestSource {
   readonly head: RequestHead;
-  readonly decision: Forward;
   readonly identity: ClientIdentity;
-  readonly requestId: string;
   /** The peer is a trusted proxy: its forwarding fields are kept and added to. */
   readonly trusted: boolean;
   /** Address of the peer itself, for X-Forwarded-For; empty when it has none. */
   readonly peer: string;
   /** `forwardingText` of a peer that is not trusted: the same for every request of a connection. */
   readonly forwarding: string;
+}
+
+export interface RequestWriting {
+  readonly visitor: RequestSource;
+  readonly decision: Forward;
+  readonly requestId: string;
   readonly via: boolean;
 }
 
@@ -36,11 +41,12 @@ const FRAMING_NAMES: ReadonlySet<string> = new Set([
 ]);
 
 export function writeRequestHead(out: Outbox, request: RequestWriting): void {
-  const { head, decision } = request;
+  const { decision, visitor } = request;
+  const { head } = visitor;
   out.begin(head.length + ADDED);
   writeRequestLine(out, head, decision);
   writeHost(out, head, decision);
-  copyFields(out, request);
+  copyFields(out, visitor, decision);
   writeForwarding(out, request);
   writeConnection(out, head);
   if (decision.request !== null) writeChanges(out, decision.request);
@@ -81,7 +87,7 @@ function writeHost(out: Outbox, head: RequestHead, decision: Forward): void {
 }
 
 /** Runs of fields that stay are copied in one piece each. */
-function copyFields(out: Outbox, { head, decision, trusted }: RequestWriting): void {
+function copyFields(out: Outbox, { head, trusted }: RequestSource, decision: Forward): void {
   const { fields } = head;
   const { buffer, base } = fields;
   let runStart = -1;
@@ -137,12 +143,13 @@ export function forwardingText(peer: string, identity: ClientIdentity): string {
 }
 
 function writeForwarding(out: Outbox, request: RequestWriting): void {
-  const { head, decision, trusted, requestId, via } = request;
+  const { decision, requestId, via } = request;
+  const { head, trusted } = request.visitor;
   if (trusted || decision.request !== null) {
     writeForwardingSingly(out, request, decision.request);
     return;
   }
-  out.text(request.forwarding);
+  out.text(request.visitor.forwarding);
   writeForwardedHost(out, head);
   out.text(`X-Request-Id: ${requestId}\r\n`);
   if (via) out.text(viaText(head));
@@ -150,7 +157,8 @@ function writeForwarding(out: Outbox, request: RequestWriting): void {
 
 /** A trusted peer's fields are kept, a route's changes win over ours. */
 function writeForwardingSingly(out: Outbox, request: RequestWriting, changes: FieldChanges | null): void {
-  const { head, identity, trusted, peer, requestId } = request;
+  const { requestId } = request;
+  const { head, identity, trusted, peer } = request.visitor;
   const { fields } = head;
   const mine = (name: string) => changes === null || !changesName(changes, name);
   const missing = (known: number) => !trusted || fields.find(known) < 0;

@@ -55,6 +55,16 @@ export function writeInformational(out: Outbox, head: ResponseHead): void {
   out.text('\r\n');
 }
 
+/** The 101 that begins a tunnel. */
+export function writeSwitch(out: Outbox, head: ResponseHead, changes: FieldChanges | null): void {
+  out.begin(head.length + ADDED);
+  writeStatusLine(out, head);
+  copyFields(out, { head, framing: 'none', minor: 1, close: false, changes });
+  out.text('Connection: Upgrade\r\nUpgrade: websocket\r\n');
+  if (changes !== null) writeFieldChanges(out, changes);
+  out.text('\r\n');
+}
+
 /** `set` and `add` of a route; whoever calls it has left out the fields that `set` replaces. */
 export function writeFieldChanges(out: Outbox, changes: FieldChanges): void {
   for (const [name, value] of changes.set) if (!FRAMING_NAMES.has(name)) out.field(name, value);

@@ -4,22 +4,16 @@
  */
 import type { FieldChanges } from '../../shared/routing/decision.ts';
 import type { PageAnswer } from '../pages/contract.ts';
+import type { Tunnel, TunnelEnd } from '../tunnel/tunnel.ts';
 import type { UpstreamConnection } from '../upstream/contract.ts';
-import type { ClientIdentity } from './client-identity.ts';
-import type { RequestHead } from './request-head.ts';
 import type { HttpRequestView } from './request-view.ts';
+import type { RequestSource } from './request-writer.ts';
 import type { ResponseFraming, ResponseHead } from './response-head.ts';
 
-export interface Visitor {
+export interface Visitor extends RequestSource {
   readonly protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2.0';
-  /** The request under way, in memory of its own. */
-  readonly head: RequestHead;
+  /** The request under way; its head is in memory of its own. */
   readonly view: HttpRequestView;
-  readonly identity: ClientIdentity;
-  /** The peer is a trusted proxy. */
-  readonly trusted: boolean;
-  readonly peer: string;
-  readonly forwarding: string;
   /** Bytes on their way to the client that it has not taken. */
   readonly pendingBytes: number;
 
@@ -44,19 +38,13 @@ export interface Visitor {
   /** The backend wants the body it was asked about (a 100 went to the client). */
   bodyInvited(): void;
 
-  /** The backend switched to WebSocket: the exchange is over, both connections belong to the tunnel. */
+  /** The backend switched to WebSocket: sends its head, and gives both connections to a tunnel. */
   startTunnel(
     head: ResponseHead,
     connection: UpstreamConnection,
-    first: Buffer,
+    changes: FieldChanges | null,
     onEnd: (end: TunnelEnd) => void,
-  ): void;
+  ): Tunnel;
   /** The exchange is over and everything it had is freed; the next may begin inside this call. */
   exchangeEnded(): void;
-}
-
-export interface TunnelEnd {
-  readonly bytesIn: number;
-  readonly bytesOut: number;
-  readonly endedBy: 'complete' | 'client' | 'backend' | 'proxy';
 }
