@@ -62,6 +62,11 @@ export class Tunnel implements Timed {
     if (end > start) this.#backend.onData(buffer, start, end);
   }
 
+  /** The client ended its side before the tunnel was there. */
+  clientEnded(): void {
+    this.#client.onEnd();
+  }
+
   /** Ends both sides now; over WebSocket with a close frame to whom one can be sent. */
   closeNow(): void {
     if (this.#over) return;
@@ -112,7 +117,7 @@ export class Tunnel implements Timed {
     else client.close(GOODBYE_MS);
     if (reset) connection.stream.reset();
     else connection.stream.close(GOODBYE_MS);
-    // Closing was begun above: what is pending may still leave, and the backend's place is free.
+    // The backend's place is free; what it has not taken of a broken tunnel is nobody's any more.
     connection.discard(false);
     onEnd({ bytesIn: this.#client.bytes, bytesOut: this.#backend.bytes, endedBy });
   }

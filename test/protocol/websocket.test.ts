@@ -98,7 +98,9 @@ describe('WebSocket', () => {
       client.write(`${HANDSHAKE}\r\n`);
       const backend = await proxy.backend.connection();
       await backend.readHead();
-      backend.write('HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 2\r\n\r\nno');
+      backend.write(
+        'HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 2\r\n\r\nno',
+      );
       const answer = await client.readMessage();
       assert.equal(answer.status, 426);
       assert.equal(answer.body, 'no');
@@ -111,7 +113,7 @@ describe('WebSocket', () => {
       client.write(`${HANDSHAKE}\r\n`);
       const backend = await proxy.backend.connection();
       await backend.readHead();
-      backend.write(SWITCH.replace('Accept: ', 'Accept: x') + '\r\n');
+      backend.write(`${SWITCH.replace('Accept: ', 'Accept: x')}\r\n`);
       assert.equal((await client.readMessage()).status, 502);
       assert.equal((await proxy.record()).cause, 'backend_upgrade');
     }));

@@ -21,6 +21,7 @@ export class Wire {
       this.#received += chunk.toString('latin1');
       this.#wake();
     });
+    socket.on('connect', () => this.#wake());
     socket.on('end', () => {
       this.ended ??= 'end';
       this.#wake();
