@@ -128,9 +128,14 @@ export class Distributor {
     return this.#hasTable;
   }
 
+  /** Whether changes wait for a process to take them first. */
+  get pending(): boolean {
+    return this.#first !== null || this.#queue.size > 0;
+  }
+
   /** Whether every live process has acknowledged everything that was submitted. */
   get converged(): boolean {
-    return this.#first === null && this.#queue.size === 0 && this.#unreported.length === 0;
+    return !this.pending && this.#unreported.length === 0;
   }
 
   processes(): readonly ServingView[] {

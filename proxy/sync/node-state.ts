@@ -146,7 +146,7 @@ export class NodeState {
     const { distributor } = this.#parts;
     const why: string[] = [];
     if (this.stopping) why.push('the node is stopping');
-    if (!distributor.hasTable) {
+    if (!distributor.hasTable && !distributor.pending) {
       const store = this.storeUp ? 'the store is being read' : 'the store does not answer';
       why.push(`there is no table: no last-known-good copy, and ${store}`);
     } else if (!distributor.processes().some(({ loaded, state }) => loaded && state === 'ready')) {

@@ -1,6 +1,6 @@
 /** For tests: a primary with serving processes in memory, which keep a table as told, acknowledge, and die on demand. */
 import type { TableEntry } from '../../shared/routing/entry.ts';
-import type { FromServing, Relayed, ToServing } from '../link/messages.ts';
+import type { FromServing, Question, Relayed, ToServing } from '../link/messages.ts';
 import type { FromPrimary, Link, ToPrimary } from './link.ts';
 
 export class ScriptedServing {
@@ -14,6 +14,8 @@ export class ScriptedServing {
   noTable = false;
   /** Changes stay unanswered while this is false. */
   answers = true;
+  /** How it answers questions; null keeps silent. */
+  answersTo: ((about: Question) => unknown) | null = () => [];
   readonly #primary: ScriptedPrimary;
   #loading: TableEntry[] = [];
   #held: FromServing[] = [];
@@ -49,6 +51,11 @@ export class ScriptedServing {
         this.#apply(entries);
         this.seq = message.seq;
         this.#say({ type: 'applied', change: message.change, seq: message.seq, rejected: [] });
+        break;
+      case 'ask':
+        if (this.answersTo !== null) {
+          this.#say({ type: 'answer', n: message.n, answer: this.answersTo(message.about) });
+        }
         break;
       case 'no-table':
         this.noTable = true;

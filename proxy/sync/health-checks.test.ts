@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ManualClock } from '../../shared/clock.ts';
+import { type Health, resolveService } from '../../shared/model/service.ts';
+import type { BackendSpec, CompiledService } from '../../shared/routing/decision.ts';
+import type { HealthVerdict } from '../link/messages.ts';
+import { HealthChecks } from './health-checks.ts';
+import type { Target, Verdict } from './probe.ts';
+import { until } from './scripted-primary.ts';
+
+function compiled(
+  addresses: readonly string[],
+  options: { health?: Health; state?: BackendSpec['state']; enabled?: boolean } = {},
+): CompiledService {
+  const backends = addresses.map((address, since) => ({
+    address,
+    weight: 1,
+    tier: 0,
+    state: options.state ?? ('ready' as const),
+    since,
+    worker: null,
+  }));
+  return {
+    name: 'shop',
+    config: resolveService({
+      name: 'shop',
+      enabled: options.enabled ?? true,
+      health: options.health ?? { type: 'tcp', interval: 5_000, rise: 2, fall: 3, jitter: 0 },
+    }),
+    keys: new Map([[1, { key: 1, enabled: true, backends }]]),
+    latest: 1,
+    greatest: 1,
+  };
+}
+
+function setup() {
+  const clock = new ManualClock();
+  const probed: string[] = [];
+  const verdicts: HealthVerdict[] = [];
+  const names = new Map<string, string[]>();
+  const world = {
+    answers: new Map<string, Verdict>(),
+    /** Probes that wait to be let go, when `manual`. */
+    waiting: [] as (() => void)[],
+    manual: false,
+    most: 0,
+    running: 0,
+    refused: '',
+  };
+  const textOf = (target: Target) => (target.type === 'unix' ? target.path : `${target.host}:${target.port}`);
+  const checks = new HealthChecks({
+    clock,
+    random: () => 0.5,
+    addresses: (name) => names.get(name) ?? [],
+    mayConnect: (address) => address !== world.refused,
+    async probe(target) {
+      probed.push(textOf(target));
+      world.most = Math.max(world.most, ++world.running);
+      if (world.manual) await new Promise<void>((resolve) => world.waiting.push(resolve));
+      world.running--;
+      return world.answers.has(textOf(target)) ? world.answers.get(textOf(target)) : null;
+    },
+    changed: (batch) => verdicts.push(...batch),
+  });
+  /** Advances by steps, letting probes end in between. */
+  const pass = async (ms: number) => {
+    for (let at = 0; at < ms; at += 100) {
+      clock.advance(100);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  return { clock, checks, probed, verdicts, names, world, pass };
+}
+
+test('a new backend counts as alive, is checked at once, and again at its interval when all is well', async (t) => {
+  const { checks, probed, verdicts, pass } = setup();
+  t.after(() => checks.close());
+  checks.setService('shop', compiled(['10.0.0.1:80']));
+  assert.deepEqual(probed, ['10.0.0.1:80']);
+  await pass(1_500);
+  assert.equal(probed.length, 2, 'faster while undecided');
+  await pass(4_000);
+  assert.equal(probed.length, 2);
+  await pass(2_000);
+  assert.equal(probed.length, 3);
+  assert.equal(verdicts.length, 0);
+});
+
+test('only `fall` failures in a row make it dead and `rise` successes alive again, checked faster meanwhile', async (t) => {
+  const { checks, world, verdicts, pass } = setup();
+  t.after(() => checks.close());
+  checks.setService('shop', compiled(['10.0.0.1:80']));
+  await pass(3_000);
+  world.answers.set('10.0.0.1:80', 'refused');
+  await pass(4_500);
+  assert.equal(verdicts.length, 0);
+  world.answers.delete('10.0.0.1:80');
+  await pass(6_000);
+  world.answers.set('10.0.0.1:80', 'refused');
+  await pass(8_000);
+  assert.deepEqual(verdicts, [{ service: 'shop', address: '10.0.0.1:80', alive: false }]);
+  assert.deepEqual(checks.dead(), verdicts);
+  assert.equal(checks.of('shop', '10.0.0.1:80')?.problem, 'refused');
+  world.answers.delete('10.0.0.1:80');
+  await pass(2_500);
+  assert.deepEqual(verdicts.at(-1), { service: 'shop', address: '10.0.0.1:80', alive: true });
+});
+
+test('an error of real traffic triggers a check at once, a storm of them few', async (t) => {
+  const { checks, probed, pass } = setup();
+  t.after(() => checks.close());
+  checks.setService('shop', compiled(['10.0.0.1:80']));
+  await pass(3_000);
+  const before = probed.length;
+  for (let i = 0; i < 1_000; i++) checks.trigger('shop', '10.0.0.1:80');
+  await pass(100);
+  for (let i = 0; i < 1_000; i++) checks.trigger('shop', '10.0.0.1:80');
+  assert.equal(probed.length - before, 1);
+  checks.trigger('shop', 'unknown:1');
+  checks.trigger('unknown', 'unknown:1');
+});
+
+test('what is known of a backend survives changes of its service, and ends with the backend', async (t) => {
+  const { checks, world, verdicts, pass } = setup();
+  t.after(() => checks.close());
+  world.answers.set('10.0.0.1:80', 'refused');
+  checks.setService('shop', compiled(['10.0.0.1:80']));
+  await pass(3_500);
+  assert.equal(verdicts.length, 1);
+  checks.setService('shop', compiled(['10.0.0.1:80', '10.0.0.2:80']));
+  assert.equal(checks.of('shop', '10.0.0.1:80')?.alive, false);
+  checks.setService('shop', compiled(['10.0.0.2:80']));
+  assert.equal(checks.of('shop', '10.0.0.1:80'), null);
+  checks.setService('shop', compiled(['10.0.0.1:80']));
+  assert.equal(checks.of('shop', '10.0.0.1:80')?.alive, true);
+});
+
+test('turning checks off says alive; maintenance and disabled services are left alone', async (t) => {
+  const { checks, world, verdicts, probed, pass } = setup();
+  t.after(() => checks.close());
+  world.answers.set('10.0.0.1:80', 'refused');
+  checks.setService('shop', compiled(['10.0.0.1:80']));
+  await pass(3_500);
+  checks.setService('shop', compiled(['10.0.0.1:80'], { health: { type: 'off' } }));
+  await pass(100);
+  assert.deepEqual(
+    verdicts.map(({ alive }) => alive),
+    [false, true],
+  );
+  const before = probed.length;
+  await pass(10_000);
+  checks.setService('shop', compiled(['10.0.0.1:80'], { state: 'maintenance' }));
+  checks.setService('shop', compiled(['10.0.0.1:80'], { enabled: false }));
+  await pass(10_000);
+  assert.equal(probed.length, before);
+});
+
+test('a name is alive while any of its addresses is; unresolved or refused ones are never connected to', async (t) => {
+  const { checks, names, world, verdicts, probed, pass } = setup();
+  t.after(() => checks.close());
+  checks.setService('shop', compiled(['db.example:80']));
+  await pass(5_000);
+  assert.equal(probed.length, 0);
+  assert.equal(verdicts.length, 0);
+  assert.deepEqual([...checks.names()], ['db.example']);
+  names.set('db.example', ['10.0.0.1', '10.0.0.2']);
+  world.answers.set('10.0.0.1:80', 'refused');
+  checks.resolved('db.example');
+  await pass(5_000);
+  assert.equal(verdicts.length, 0);
+  assert.ok(probed.includes('10.0.0.2:80'));
+  world.refused = '10.0.0.2:80';
+  probed.length = 0;
+  await pass(12_000);
+  assert.deepEqual(verdicts.at(-1)?.alive, false);
+  assert.ok(!probed.includes('10.0.0.2:80'));
+});
+
+test('when this machine cannot check, nothing is said of the backend', async (t) => {
+  const { checks, world, verdicts, pass } = setup();
+  t.after(() => checks.close());
+  world.answers.set('10.0.0.1:80', undefined);
+  checks.setService('shop', compiled(['10.0.0.1:80']));
+  await pass(10_000);
+  assert.equal(verdicts.length, 0);
+});
+
+test('thousands of backends are checked within a bound, and verdicts go out in batches', async (t) => {
+  const { checks, world, verdicts, clock } = setup();
+  t.after(() => checks.close());
+  const addresses = Array.from({ length: 1_000 }, (_, i) => `10.0.${i >> 8}.${i & 255}:80`);
+  for (const address of addresses) world.answers.set(address, 'refused');
+  world.manual = true;
+  checks.setService('shop', compiled(addresses, { health: { type: 'tcp', fall: 1, jitter: 0 } }));
+  await until('all were checked', () => {
+    for (const letGo of world.waiting.splice(0)) letGo();
+    clock.advance(10);
+    return verdicts.length >= 1_000;
+  });
+  assert.ok(world.most <= 256, `${world.most} at a time`);
+});
