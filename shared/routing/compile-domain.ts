@@ -82,6 +82,8 @@ export interface PathChange {
   readonly add: string;
 }
 
+const NO_HEADERS: CompiledRoute['headers'] = [];
+
 export class CompiledRoute {
   /** Position in the document. */
   readonly index: number;
@@ -104,7 +106,7 @@ export class CompiledRoute {
     this.domain = domain;
     this.index = index;
     this.methods = route.methods === undefined ? null : new Set(route.methods);
-    this.headers = Object.entries(route.headers ?? {});
+    this.headers = route.headers === undefined ? NO_HEADERS : Object.entries(route.headers);
     this.firewall = route.firewall ?? [];
     this.maintenance = compileMaintenance(route.maintenance);
     this.target = targetOf(route);
@@ -120,9 +122,13 @@ export class CompiledRoute {
    */
   accepts(request: RequestView): boolean {
     if (this.methods !== null && !this.methods.has(request.method)) return false;
-    for (const [name, value] of this.headers) if (request.header(name) !== value) return false;
+    if (this.headers.length > 0 && !this.#headersMatch(request)) return false;
     if (this.target.type !== 'maintenance' || this.maintenance === null) return true;
     return inMaintenance(this.maintenance, request);
+  }
+
+  #headersMatch(request: RequestView): boolean {
+    return this.headers.every(([name, value]) => request.header(name) === value);
   }
 }
 

@@ -40,12 +40,34 @@ function isNormal(path: string): boolean {
       afterSlash = true;
       continue;
     }
-    if (code === PERCENT || code === BACKSLASH || code <= 0x20 || code >= 0x7f) return false;
+    if (code === PERCENT) {
+      if (!isPlainEscape(path, index)) return false;
+      index += 2;
+    } else if (code === BACKSLASH || code <= 0x20 || code >= 0x7f) return false;
     if (afterSlash && code === DOT && isDotSegment(path, index)) return false;
     afterSlash = false;
   }
   return path.length > 0;
 }
+
+/** Whether the `%` at `start` begins an escape in upper case of what everyone leaves escaped: a space, UTF-8, `?`. */
+function isPlainEscape(path: string, start: number): boolean {
+  const high = hexDigit(path.charCodeAt(start + 1));
+  const low = hexDigit(path.charCodeAt(start + 2));
+  if (high === -1 || low === -1) return false;
+  const byte = high * 16 + low;
+  if (byte >= 0x80) return true;
+  return byte !== 0 && byte !== SLASH && byte !== BACKSLASH && !UNRESERVED.test(String.fromCharCode(byte));
+}
+
+/** -1 for what is no hex digit (also past the end), and for those in lower case. */
+function hexDigit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  return code >= 0x41 && code <= 0x46 ? code - 0x37 : -1;
+}
+
+/** RFC 3986 §2.3. */
+const UNRESERVED = /[A-Za-z0-9._~-]/;
 
 /** Whether the segment at `start`, which begins with a dot, is `.` or `..`, alone or before `;`. */
 function isDotSegment(path: string, start: number): boolean {
@@ -68,7 +90,7 @@ function malformed(path: string): boolean {
 function decodeUnreserved(path: string): string {
   return escapeInvisible(path).replace(/%([0-9A-Fa-f]{2})/g, (triplet, hex: string) => {
     const character = String.fromCharCode(Number.parseInt(hex, 16));
-    return /[A-Za-z0-9._~-]/.test(character) ? character : triplet.toUpperCase();
+    return UNRESERVED.test(character) ? character : triplet.toUpperCase();
   });
 }
 
@@ -126,6 +148,7 @@ export function otherReadings(
   if (normalised.ambiguous && malformed(rawPath)) return null;
   const steps = normalised.ambiguous ? AMBIGUOUS_STEPS : STEPS;
   const written = escapeInvisible(rawPath).replace(/%[0-9A-Fa-f]{2}/g, (triplet) => triplet.toUpperCase());
+  if (!normalised.ambiguous && written === normalised.path) return NONE;
   const readings = new Set([written]);
   let characters = written.length;
   // The set grows while it is walked; every step only ever shortens or keeps, so it ends.
@@ -141,6 +164,8 @@ export function otherReadings(
   readings.delete(normalised.path);
   return readings;
 }
+
+const NONE: ReadonlySet<string> = new Set();
 
 function turnBackslashes(path: string): string {
   return path.replace(/\\/g, '/');

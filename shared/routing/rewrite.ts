@@ -14,8 +14,10 @@ export function rewritePath(change: PathChange, rawPath: string, path: string): 
   let result = path;
   if (change.strip.length > 0) {
     result = strip(change.strip, path);
-    const raw = leading(strip(change.strip, rawPath));
-    if ((normalisePath(raw)?.path ?? raw) === result) result = raw;
+    if (rawPath !== path) {
+      const raw = leading(strip(change.strip, rawPath));
+      if ((normalisePath(raw)?.path ?? raw) === result) result = raw;
+    }
   }
   if (change.rewrite !== null) result = change.rewrite.pattern.replace(result, change.rewrite.to) ?? result;
   return leading(change.add + (result === '/' && change.add !== '' ? '' : result));
@@ -31,7 +33,7 @@ function strip(prefixes: readonly string[], path: string): string {
 
 /** Exactly one slash leads: two would begin a host in what backends make of the path. */
 function leading(path: string): string {
-  return `/${path.replace(/^[/\\]+/, '')}`;
+  return /^\/(?![/\\])/.test(path) ? path : `/${path.replace(/^[/\\]+/, '')}`;
 }
 
 /** The address of a redirect that keeps path and query of the request. */

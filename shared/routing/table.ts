@@ -22,6 +22,7 @@ import {
   type RuleReference,
 } from './firewall.ts';
 import { HostClaims } from './host-claims.ts';
+import { HostIndex } from './host-index.ts';
 import { type CompiledMaintenance, compileMaintenance } from './maintenance.ts';
 import { ServiceTable } from './service-table.ts';
 import { references, type ViewSource } from './view.ts';
@@ -33,6 +34,12 @@ export interface TableOptions {
   readonly publicHttpsPort?: number;
   /** Hears of each dry-run rule that would have decided. */
   readonly onDryRun?: DryRunHook;
+}
+
+export interface CompiledListener {
+  readonly doc: Listener;
+  /** Services by host, for TLS that is passed through; null when there are none. */
+  readonly hosts: HostIndex<string> | null;
 }
 
 /** What an `apply` changed, for those who hold state beside the table. */
@@ -76,7 +83,7 @@ export class Table implements ViewSource {
   readonly #domains = new Map<string, CompiledDomain>();
   readonly #claims = new HostClaims();
   readonly #pages = new Map<string, Page>();
-  readonly #listeners = new Map<string, Listener>();
+  readonly #listeners = new Map<string, CompiledListener>();
   readonly #certificates = new Map<string, Certificate>();
   readonly #secrets = new Map<string, string>();
   #defaultCertificate: DefaultCertificateDoc | null = null;
@@ -193,12 +200,12 @@ export class Table implements ViewSource {
     return this.#pages.values();
   }
 
-  listener(name: string): Listener | undefined {
+  listener(name: string): CompiledListener | undefined {
     return this.#listeners.get(name);
   }
 
-  listeners(): IterableIterator<Listener> {
-    return this.#listeners.values();
+  *listeners(): IterableIterator<Listener> {
+    for (const { doc } of this.#listeners.values()) yield doc;
   }
 
   certificates(): IterableIterator<Certificate> {
@@ -240,7 +247,7 @@ export class Table implements ViewSource {
         patch.brands.add(name);
         return;
       case 'listener':
-        put(this.#listeners, name, parse('listener', entry));
+        put(this.#listeners, name, compileListener(parse('listener', entry)));
         patch.listeners = true;
         return;
       case 'certificate':
@@ -357,6 +364,13 @@ export class Table implements ViewSource {
         return;
     }
   }
+}
+
+function compileListener(doc: Listener | null): CompiledListener | null {
+  if (doc === null || doc.hosts === undefined) return doc && { doc, hosts: null };
+  const hosts = new HostIndex<string>();
+  for (const [pattern, service] of Object.entries(doc.hosts)) hosts.set(pattern, pattern, service);
+  return { doc, hosts };
 }
 
 function put<T>(map: Map<string, T>, name: string, value: T | null): void {
