@@ -35,6 +35,8 @@ function overview(): string {
 main(process.argv.slice(2)).then(
   (code) => {
     process.exitCode = code;
+    // The channel to `kontrol up` would keep this process alive.
+    if (process.connected) process.disconnect();
   },
   (error: unknown) => {
     const expected = error instanceof KontrolError;
@@ -42,5 +44,6 @@ main(process.argv.slice(2)).then(
       `kontrol: ${expected ? error.message : ((error as Error)?.stack ?? String(error))}\n`,
     );
     process.exitCode = 1;
+    if (process.connected) process.disconnect();
   },
 );

@@ -19,8 +19,11 @@ export async function run(argv: readonly string[]): Promise<number> {
       tellParent({ type: 'ready', detail: { listening: node.listening().map(formatListener) } });
     });
     // Without `kontrol up` the serving processes go on, and the next primary takes over from them.
-    if (isSupervised()) process.on('disconnect', () => process.exit(1));
-    return await node.ended;
+    const abandoned = () => process.exit(1);
+    if (isSupervised()) process.on('disconnect', abandoned);
+    const code = await node.ended;
+    process.off('disconnect', abandoned);
+    return code;
   } catch (error) {
     if (error instanceof KontrolError) tellParent({ type: 'failed', message: error.message });
     throw error;
