@@ -13,6 +13,9 @@ import type { ListenerSpec, PrimaryToServing } from '../link/messages.ts';
 /** Connections that wait in the kernel (or, with the fallback, here) while nobody accepts. */
 export const BACKLOG = 1_024;
 
+/** The first descriptor that socket activation passes on. */
+const FIRST_INHERITED = 3;
+
 /** What is used of Node's TCP handle. */
 interface Handle {
   getsockname(out: { address?: string; port?: number }): number;
@@ -110,6 +113,8 @@ async function numeric(spec: ListenerSpec): Promise<string> {
 function bindHandle(spec: ListenerSpec, address: string): BoundSocket {
   const create = internals();
   if (create === null) throw new BindError(spec, 'ENOSYS');
+  const inherited = takeInherited(create, address, spec.port);
+  if (inherited !== null) return new HandleSocket(spec, inherited);
   const handle = create(address === '' ? null : address, spec.port, address === '' ? -1 : net.isIP(address));
   if (typeof handle === 'number') throw new BindError(spec, systemCode(handle));
   // libuv reports EADDRINUSE of bind() only when something is done with the socket.
@@ -121,6 +126,35 @@ function bindHandle(spec: ListenerSpec, address: string): BoundSocket {
     throw new BindError(spec, result === 0 ? 'EADDRINUSE' : systemCode(result));
   }
   return new HandleSocket({ ...spec, port }, handle);
+}
+
+/**
+ * Socket activation (sd_listen_fds(3)): sockets that systemd bound before this process began, and keeps when it
+ * ends, so that an upgrade refuses nobody. Each is used once.
+ */
+function takeInherited(create: CreateServerHandle, address: string, port: number): Handle | null {
+  inherited ??= inheritedDescriptors().flatMap((fd) => {
+    const handle = create(null, 0, -1, fd);
+    return typeof handle === 'number' ? [] : [handle];
+  });
+  const index = inherited.findIndex((handle) => {
+    const at: { address?: string; port?: number } = {};
+    const known = typeof handle.getsockname === 'function' && handle.getsockname(at) === 0;
+    return known && at.port === port && (at.address === address || (address === '' && isAny(at.address)));
+  });
+  return index < 0 ? null : (inherited.splice(index, 1)[0] ?? null);
+}
+let inherited: Handle[] | null = null;
+
+function inheritedDescriptors(): number[] {
+  const { LISTEN_PID, LISTEN_FDS } = process.env;
+  const count = Number(LISTEN_FDS);
+  if (Number(LISTEN_PID) !== process.pid || !Number.isInteger(count) || count > 1_000) return [];
+  return Array.from({ length: count }, (_, index) => FIRST_INHERITED + index);
+}
+
+function isAny(address: string | undefined): boolean {
+  return address === '::' || address === '0.0.0.0';
 }
 
 function systemCode(errno: number): string {

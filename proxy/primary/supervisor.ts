@@ -212,10 +212,13 @@ export class Supervisor {
   }
 
   #leaves(child: Child, withinMs: number): void {
-    this.#leaving.set(
-      child,
-      this.#options.clock.after(withinMs, () => child.kill()),
-    );
+    const overdue = () => {
+      this.#options.log.warn('process_overdue', `The ${child.name} did not leave in time and is ended`, {
+        pid: child.pid,
+      });
+      child.kill();
+    };
+    this.#leaving.set(child, this.#options.clock.after(withinMs, overdue));
   }
 
   /** Resolves when `condition` holds; looked at whenever a process has ended. */

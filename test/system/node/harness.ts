@@ -22,7 +22,9 @@ export interface NodeUnderTestOptions {
   readonly options?: NodeOptions;
   /** Folder of another node, to take over from it. */
   readonly folder?: string;
-  /** Arguments for Node itself. */
+  /** A listening socket of the test, passed on as descriptor 3. */
+  readonly inherit?: number;
+  /** A command that runs Node with its arguments. */
   readonly under?: readonly string[];
 }
 
@@ -42,6 +44,7 @@ export class NodeUnderTest {
     options = {},
     folder,
     under = [],
+    inherit,
   }: NodeUnderTestOptions = {}) {
     this.folder = folder ?? mkdtempSync(join(tmpdir(), 'kontrol-node-'));
     this.script = script;
@@ -49,7 +52,7 @@ export class NodeUnderTest {
       under[0] ?? process.execPath,
       [...under.slice(1), ...(under.length > 0 ? [process.execPath] : []), main],
       {
-        stdio: ['ignore', 'pipe', 'inherit'],
+        stdio: ['ignore', 'pipe', 'inherit', ...(inherit === undefined ? [] : [inherit])],
         env: {
           ...process.env,
           NODE_UNDER_TEST: JSON.stringify({

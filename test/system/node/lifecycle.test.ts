@@ -15,6 +15,7 @@ test('SIGTERM: sync is told first, then everything drains and ends with exit cod
   assert.deepEqual(await node.exited(), { code: 0, signal: null });
   assert.ok(node.events.some((event) => event.heard?.type === 'stopping'));
   for (const pid of [...serving, sync]) assert.equal(isAlive(pid), false);
+  assert.ok(!node.events.some((event) => event.code === 'process_overdue'));
 });
 
 test('while it waits before the drain, a stopping node still accepts; a second signal ends it at once', async () => {
@@ -134,4 +135,27 @@ test('every process says in its title what it is, and serving processes get no s
   const environment = (pid: number) => readFileSync(`/proc/${pid}/environ`, 'latin1');
   assert.match(environment(node.syncPid()), /KONTROL_SECRET=/);
   assert.doesNotMatch(environment(serving!), /KONTROL_SECRET=/);
+});
+
+test('a socket that was bound before the start (socket activation) is taken over, and stays open after the end', async () => {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as net.AddressInfo;
+  const { fd } = (server as unknown as { _handle: { fd: number } })._handle;
+  const start = () =>
+    new NodeUnderTest({
+      settings: { http: [{ host: '127.0.0.1', port }], processes: 1 },
+      under: ['/bin/sh', '-c', 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"', 'sh'],
+      inherit: fd,
+    });
+  try {
+    await using first = start();
+    await first.event('it accepts', (event) => event.event === 'ready');
+    first.signal('SIGTERM');
+    assert.equal((await first.exited()).code, 0);
+    await using second = start();
+    await second.event('it accepts', (event) => event.event === 'ready');
+  } finally {
+    server.close();
+  }
 });
