@@ -67,7 +67,6 @@ export interface Started {
 }
 
 export class World {
-  readonly t: TestContext;
   readonly data: string;
   store: Store;
   readonly bus = new ScriptedBus();
@@ -81,9 +80,9 @@ export class World {
   loads = 0;
   heads = 0;
   clock: Clock = systemClock;
+  readonly #stops: (() => Promise<void>)[] = [];
 
-  constructor(t: TestContext, data: string, store: Store) {
-    this.t = t;
+  constructor(data: string, store: Store) {
     this.data = data;
     this.store = store;
   }
@@ -91,8 +90,9 @@ export class World {
   static async make(t: TestContext): Promise<World> {
     const data = await mkdtemp(join(tmpdir(), 'kontrol-sync-'));
     const store = await openEmbedded(join(data, 'store'), silentLog);
-    const world = new World(t, data, store);
+    const world = new World(data, store);
     t.after(async () => {
+      for (const stop of world.#stops) await stop();
       await world.store.close();
       await rm(data, { recursive: true, force: true });
     });
@@ -170,7 +170,7 @@ export class World {
       primary.close();
       await sync.close();
     };
-    this.t.after(stop);
+    this.#stops.push(stop);
     await sync.start();
     return { sync, primary, codes, stop };
   }
