@@ -55,7 +55,7 @@ function validPort(buffer: Buffer, from: number, end: number): boolean {
 
 /** Lower case, no trailing dot, IPv6 in its shortest form. `host` is what `hostEnd` found valid. */
 export function canonicalHost(host: string): string {
-  if (host.startsWith('[')) return `[${ipaddr.IPv6.parse(host.slice(1, -1)).toRFC5952String()}]`;
+  if (host.startsWith('[')) return `[${ipaddr.IPv6.parse(host.slice(1, -1)).toString()}]`;
   const lower = host.toLowerCase();
   return lower.endsWith('.') ? lower.slice(0, -1) : lower;
 }

@@ -2,8 +2,7 @@
  * Who a request comes from: one canonical address, used by firewall, log, balancing and backends alike. Forwarding
  * fields count only when the peer is a trusted proxy, and then only as far as the chain of trusted proxies reaches.
  */
-import net from 'node:net';
-import ipaddr from 'ipaddr.js';
+import { parseAddress } from '../../shared/address.ts';
 import { FORWARDED, X_FORWARDED_FOR, X_FORWARDED_PORT, X_FORWARDED_PROTO, X_REAL_IP } from './field-kinds.ts';
 import type { FieldLines } from './field-lines.ts';
 
@@ -19,28 +18,15 @@ export interface ClientIdentity {
 /** A longer chain is cut: nobody runs that many proxies. */
 const MAX_HOPS = 32;
 
-/**
- * IPv4 dotted, also for the mapped form; IPv6 in its shortest lower-case form without zone (RFC 5952); null for
- * anything else. `text` may carry a port or brackets.
- */
-export function canonicalAddress(text: string): string | null {
-  let bare = text.trim();
-  const bracketed = /^\[([^\]]*)\](?::\d{1,5})?$/.exec(bare);
-  if (bracketed !== null) bare = bracketed[1] ?? '';
-  else if (/^[\d.]+:\d{1,5}$/.test(bare)) bare = bare.slice(0, bare.indexOf(':'));
-  if (net.isIPv4(bare)) return bare;
-  const zone = bare.indexOf('%');
-  if (zone >= 0) bare = bare.slice(0, zone);
-  if (!net.isIPv6(bare)) return null;
-  const address = ipaddr.IPv6.parse(bare);
-  return address.isIPv4MappedAddress() ? address.toIPv4Address().toString() : address.toRFC5952String();
+/** The canonical address of an element of a forwarding field, which may carry a port; null when it holds none. */
+export function hopAddress(element: string): string | null {
+  const withPort = /^(\[[^\]]*\]|[\d.]+):\d{1,5}$/.exec(element);
+  return parseAddress(withPort?.[1] ?? element);
 }
 
 /** The address of the peer itself; empty when it has none (a Unix socket). */
 export function peerAddress(remoteAddress: string): string {
-  // The usual forms need no parsing.
-  if (remoteAddress.startsWith('::ffff:') && remoteAddress.includes('.')) return remoteAddress.slice(7);
-  return net.isIPv4(remoteAddress) ? remoteAddress : (canonicalAddress(remoteAddress) ?? '');
+  return parseAddress(remoteAddress) ?? '';
 }
 
 /** What a trusted peer says about the client; `direct` is the connection itself. */
@@ -53,9 +39,7 @@ export function identifyForwarded(
   const chain = elements(fields, X_FORWARDED_FOR) ?? forwarded.map((pairs) => pairs.get('for') ?? '');
   const realIp = elements(fields, X_REAL_IP)?.at(-1);
   const address =
-    chain.length > 0
-      ? walk(chain, direct.address, trusts)
-      : (canonicalAddress(realIp ?? '') ?? direct.address);
+    chain.length > 0 ? walk(chain, direct.address, trusts) : (hopAddress(realIp ?? '') ?? direct.address);
   const proto = (
     elements(fields, X_FORWARDED_PROTO)?.at(-1) ?? forwarded.at(-1)?.get('proto')
   )?.toLowerCase();
@@ -69,7 +53,7 @@ export function identifyForwarded(
 function walk(chain: readonly string[], peer: string, trusts: (address: string) => boolean): string {
   let client = peer;
   for (const element of chain.slice(-MAX_HOPS).reverse()) {
-    const address = canonicalAddress(element);
+    const address = hopAddress(element);
     if (address === null) break;
     client = address;
     if (!trusts(address)) break;

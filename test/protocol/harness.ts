@@ -163,8 +163,9 @@ export class TestProxy {
     }
   }
 
-  /** No exchange is left on any backend, and no connection of a client. */
+  /** Ends the clients; then no exchange is left on any backend, and no connection of a client. */
   async idle(): Promise<void> {
+    for (const wire of this.#wires) wire.end();
     await this.settled(() => this.connections.size === 0, 'all client connections to end');
     await this.settled(() => this.activeRequests() === 0, 'all backends to be free');
   }
