@@ -66,11 +66,13 @@ export function canonicalHost(text: string): string | Error {
   let host = text.slice(prefix.length).toLowerCase();
   if (host.endsWith('.')) host = host.slice(0, -1);
   if (prefix === '' && (host.startsWith('[') || ipaddr.IPv4.isValidFourPartDecimal(host))) {
-    const bare = host.replace(/^\[|\]$/g, '');
+    const bare = /^\[(.*:.*)\]$/.exec(host)?.[1] ?? host;
     if (!ipaddr.isValid(bare)) return new Error('not a valid address');
     const address = ipaddr.parse(bare).toString();
     return address.includes(':') ? `[${address}]` : address;
   }
+  // domainToASCII leaves line breaks out, so that two names could look like one.
+  if (/\p{Cc}|\s/u.test(host)) return new Error('not a host name: it has white space or controls');
   // domainToASCII refuses underscores nowhere but maps what is not a host to '': plain ASCII names are taken as they are.
   if (/[^\x20-\x7e]/.test(host)) host = domainToASCII(host);
   if (host.length === 0 || host.length > 253) return new Error('not a host name: it has 1 to 253 characters');

@@ -6,6 +6,8 @@ export interface Change {
   readonly kind: Kind;
   readonly name: string;
   readonly doc: Readonly<Record<string, unknown>> | null;
+  /** The object was not there before: tells what it was at earlier revisions when retention has removed some. */
+  readonly created?: true;
 }
 
 export interface Revision {
