@@ -80,6 +80,8 @@ export async function startApi(
     closers.push(() => workers.close());
     const server = await listen(settings, createApp(context, workers));
     closers.push(() => server.close());
+    // First of all: calls that wait for nodes are answered, so that the server need not cut them.
+    closers.push(() => context.nodes.close());
     const terminal = options.terminal ?? process.stdout.isTTY === true;
     const firstAdmin = await enter(context, upkeep, terminal);
     startContext(context, upkeep);
@@ -173,7 +175,6 @@ function startContext(context: ApiContext, upkeep: Upkeep): void {
 }
 
 async function closeContext(context: ApiContext, upkeep: Upkeep): Promise<void> {
-  context.nodes.close();
   context.auth.close();
   await upkeep.close();
   await context.adoption.close();

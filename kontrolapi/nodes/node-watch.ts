@@ -34,6 +34,7 @@ export class NodeWatch {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #seen = new Map<string, Seen>();
+  #records: readonly LiveDocument[] = [];
   readonly #waiting = new Set<() => void>();
   readonly #unsubscribe: () => void;
   #cancel: (() => void) | null = null;
@@ -53,9 +54,9 @@ export class NodeWatch {
     void this.#watch();
   }
 
-  /** The records of all nodes, each with `name` and whether it lives. */
+  /** The records of all nodes, each with `name` and whether it lives; the last known ones while the store is away. */
   async list(): Promise<(LiveDocument & { readonly name: string; readonly live: boolean })[]> {
-    const records = await this.#read();
+    const records = await this.#read().catch(() => this.#records);
     return records.map((record) => ({ ...record, name: record._id, live: this.#lives(record._id) }));
   }
 
@@ -131,8 +132,9 @@ export class NodeWatch {
     return seen !== undefined && this.#clock.monotonic() - seen.changedAt < LIFE_MS;
   }
 
-  async #read(): Promise<LiveDocument[]> {
+  async #read(): Promise<readonly LiveDocument[]> {
     const records = await this.#store.live.list('nodes');
+    this.#records = records;
     const now = this.#clock.monotonic();
     for (const { _id, beat, seq } of records) {
       const served = typeof seq === 'number' ? seq : 0;

@@ -167,6 +167,8 @@ export class Adoption {
     const { name, rev, deleted, doc } = document;
     if (deleted) return undefined;
     if (held !== undefined && sameDocument(doc, held.doc)) return undefined;
+    // Written after the documents were read: what was read is not an edit of that.
+    if (held !== undefined && held.rev > mark) return undefined;
     // The projection never writes over a greater number, so adopting this would revert each later change.
     if (rev !== null && rev > seq)
       return this.#bad(kind, name, `its rev ${rev} is of no revision; remove rev`);

@@ -3,8 +3,8 @@
  * revision that retention has left.
  */
 import { KontrolError } from '../../shared/errors.ts';
-import { KINDS, type Kind } from '../../shared/model/kinds.ts';
-import type { Revision } from '../../shared/model/revision.ts';
+import { KINDS } from '../../shared/model/kinds.ts';
+import type { Change, Revision } from '../../shared/model/revision.ts';
 import type { Store } from '../../shared/store/contract.ts';
 import type { Present } from './present.ts';
 import type { Doc, Named } from './view.ts';
@@ -75,12 +75,13 @@ export class History {
   }
 
   /** What an object was before a revision; null when it was not there, undefined when the history does not tell. */
-  async before(
-    seq: number,
-    wanted: readonly { kind: Kind; name: string }[],
-  ): Promise<Map<string, Doc | null | undefined>> {
+  async before(seq: number, wanted: readonly Change[]): Promise<Map<string, Doc | null | undefined>> {
     const found = new Map<string, Doc | null | undefined>();
-    const open = new Set(wanted.map(({ kind, name }) => `${kind}/${name}`));
+    const open = new Set<string>();
+    for (const { kind, name, created } of wanted) {
+      if (created === true) found.set(`${kind}/${name}`, null);
+      else open.add(`${kind}/${name}`);
+    }
     let reached = seq;
     for await (const revision of this.descending(seq)) {
       if (open.size === 0) break;
@@ -100,6 +101,10 @@ export class History {
    */
   async at(seq: number): Promise<Past> {
     if (seq > this.#present.seq) throw new KontrolError('not_found', `There is no revision ${seq} yet`);
+    const oldest = await this.oldest();
+    if (seq < oldest - 1) {
+      throw new KontrolError('not_found', `The history that is kept begins with revision ${oldest}`);
+    }
     const past = new Map<string, Named>();
     const state = this.#present.state;
     const newest = this.#present.seq;
@@ -107,22 +112,23 @@ export class History {
       if (object.rev <= seq) past.set(`${object.kind}/${object.name}`, object);
     }
     // What was changed later: its last version up to `seq`, looked for from there back.
-    const open = new Map<string, { kind: Kind; name: string }>();
+    const open = new Set<string>();
     for await (const revision of this.descending(newest + 1)) {
       if (revision.seq <= seq) break;
-      for (const { kind, name } of revision.changes) open.set(`${kind}/${name}`, { kind, name });
+      for (const { kind, name, created } of revision.changes) {
+        if (created === true) open.delete(`${kind}/${name}`);
+        else open.add(`${kind}/${name}`);
+      }
     }
-    let reached = seq + 1;
     for await (const revision of this.descending(seq + 1)) {
       if (open.size === 0) break;
-      reached = revision.seq;
       for (const { kind, name, doc } of revision.changes) {
         if (!open.delete(`${kind}/${name}`)) continue;
         if (doc !== null) past.set(`${kind}/${name}`, { kind, name, rev: revision.seq, doc });
       }
     }
-    if (open.size > 0 && reached > 1) {
-      const [first] = open.keys();
+    if (open.size > 0 && oldest > 1) {
+      const [first] = open;
       throw new KontrolError(
         'not_found',
         `The history that is kept does not tell what ${first} was at revision ${seq}`,

@@ -223,7 +223,10 @@ export class Writer {
       at: this.#clock.now(),
       author: intent.author,
       message: intent.message,
-      changes,
+      changes: changes.map(({ kind, name, doc }) => {
+        const created = doc !== null && this.#present.state.get(kind, name) === undefined;
+        return { kind, name, doc, ...(created ? { created } : {}) };
+      }),
     };
   }
 }

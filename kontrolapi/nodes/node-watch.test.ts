@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Bus } from '../../shared/bus/contract.ts';
+import { ManualClock } from '../../shared/clock.ts';
+import type { LiveDocument, Store } from '../../shared/store/contract.ts';
+import { NodeWatch } from './node-watch.ts';
+
+/** A watch over records and messages that a test writes. */
+function watchOver() {
+  const records = new Map<string, LiveDocument>();
+  const clock = new ManualClock();
+  let say: (message: Readonly<Record<string, unknown>> | undefined) => void = () => {};
+  const store = { live: { list: async () => [...records.values()] } } as unknown as Store;
+  const bus = {
+    subscribe(_channel: string, handler: typeof say) {
+      say = handler;
+      return () => {};
+    },
+  } as unknown as Bus;
+  const watch = new NodeWatch(store, bus, clock);
+  const record = (name: string, seq: number, beat: number) =>
+    records.set(name, { _id: name, v: 1, seq, beat });
+  const waited = (seq: number) => watch.waitFor(seq, clock.monotonic(), 0, new AbortController().signal);
+  return { watch, clock, records, record, waited, say: (message: Record<string, unknown>) => say(message) };
+}
+
+test('a node lives while its beat changes, and is dead 15 s after it stopped', async () => {
+  const { watch, clock, record } = watchOver();
+  const live = async () => (await watch.list())[0]?.live;
+  record('one', 1, 1);
+  assert.equal(await live(), true);
+  clock.advance(14_000);
+  assert.equal(await live(), true);
+  record('one', 1, 2);
+  assert.equal(await live(), true);
+  clock.advance(15_000);
+  assert.equal(await live(), false);
+  // However often the stale record is read.
+  for (let minute = 0; minute < 10; minute++) {
+    clock.advance(60_000);
+    assert.equal(await live(), false);
+  }
+  record('one', 1, 3);
+  assert.equal(await live(), true);
+  watch.close();
+});
+
+test('a dead node is not waited for, a removed one neither', async () => {
+  const { watch, clock, records, record, waited } = watchOver();
+  record('dead', 1, 1);
+  record('removed', 1, 1);
+  await watch.list();
+  clock.advance(20_000);
+  record('removed', 1, 2);
+  assert.deepEqual((await waited(2)).pending, ['removed']);
+  records.delete('removed');
+  assert.deepEqual(await waited(2), { nodes: [], pending: [] });
+  watch.close();
+});
+
+test('what a node said on the bus counts although its record lags, until that has lagged too long', async () => {
+  const { watch, clock, record, waited, say } = watchOver();
+  record('one', 4, 1);
+  say({ node: 'one', seq: 7, hash: '', ms: 3 });
+  record('one', 5, 2);
+  assert.deepEqual((await waited(7)).pending, []);
+  // The store was restored to an earlier revision.
+  clock.advance(16_000);
+  record('one', 5, 3);
+  await watch.list();
+  assert.deepEqual((await waited(7)).pending, ['one']);
+  watch.close();
+});
+
+test('the wait ends with the last acknowledgement, by message, and tells the time each took', async () => {
+  const { watch, clock, record, say } = watchOver();
+  record('one', 0, 1);
+  record('two', 0, 1);
+  await watch.list();
+  const waiting = watch.waitFor(1, clock.monotonic(), 10_000, new AbortController().signal);
+  await new Promise(setImmediate);
+  clock.advance(20);
+  say({ node: 'one', seq: 1, hash: '', ms: 1 });
+  clock.advance(30);
+  say({ node: 'two', seq: 1, hash: '', ms: 1 });
+  const { nodes, pending } = await waiting;
+  assert.deepEqual(pending, []);
+  assert.deepEqual(
+    new Map(nodes.map(({ node, ms }) => [node, ms])),
+    new Map([
+      ['one', 20],
+      ['two', 50],
+    ]),
+  );
+  watch.close();
+});
+
+test('a client that leaves ends its wait', async () => {
+  const { watch, clock, record } = watchOver();
+  record('one', 0, 1);
+  const leaving = new AbortController();
+  const waiting = watch.waitFor(1, clock.monotonic(), 10_000, leaving.signal);
+  await new Promise(setImmediate);
+  leaving.abort();
+  assert.deepEqual((await waiting).pending, ['one']);
+  watch.close();
+});
