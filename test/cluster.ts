@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -266,6 +267,46 @@ export class Cluster {
   #env(): NodeJS.ProcessEnv {
     return { MONGO_URL: this.options.mongoUrl, REDIS_URL: this.options.redisUrl, [FOLDER_MARK]: this.folder };
   }
+}
+
+export interface Visit {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: string;
+}
+
+/** One request of a visitor on a fresh connection. (`fetch` would not send a Host of ours.) */
+export function visit(
+  port: number,
+  host: string,
+  path = '/',
+  options: { method?: string; headers?: Record<string, string>; body?: string } = {},
+): Promise<Visit> {
+  return new Promise((resolve, reject) => {
+    const call = request(
+      {
+        host: '127.0.0.1',
+        port,
+        path,
+        method: options.method ?? 'GET',
+        agent: false,
+        headers: { ...options.headers, host },
+      },
+      (response) => {
+        let body = '';
+        response.setEncoding('utf8');
+        response.on('data', (chunk: string) => {
+          body += chunk;
+        });
+        response.on('error', reject);
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, body }),
+        );
+      },
+    );
+    call.on('error', reject);
+    call.end(options.body);
+  });
 }
 
 /** Resolves when `port` accepts; fails with the command's output when it ends before. */

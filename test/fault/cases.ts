@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { Redis } from 'ioredis';
-import { Cluster } from '../cluster.ts';
+import { Cluster, visit } from '../cluster.ts';
 import type { MongoService, RedisService } from '../services/index.ts';
 import { doubled, TestBackend } from './backends.ts';
 import { Load, type Outcome, type Summary, summarise } from './load.ts';
@@ -109,11 +109,7 @@ export const CASES: readonly FaultCase[] = [
       const back = performance.now();
       await Promise.all(stage.backends.map((backend) => backend.start()));
       await stage.cluster.until('the first 200 after the recovery', async () => {
-        const response = await fetch(`http://127.0.0.1:${firstNode(stage).http}/`, {
-          headers: { host: HOST },
-        });
-        await response.text();
-        return response.status === 200;
+        return (await visit(firstNode(stage).http, HOST)).status === 200;
       });
       TIMES.set(stage, { dead, back });
     },
@@ -280,7 +276,9 @@ export async function runCase(one: FaultCase, services: Services, seconds: numbe
     } catch (error) {
       load.stop();
       await load.done;
-      throw new Error(`${(error as Error).message}\n${cluster.logs()}`, { cause: error });
+      throw (error as Error).message.includes('--- api')
+        ? error
+        : new Error(`${(error as Error).message}\n${cluster.logs()}`, { cause: error });
     }
     return summarise(load.outcomes);
   } finally {
