@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { type ProxyOptions, withProxy } from './harness.ts';
+
+const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
+const ok = (body: string) => `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+
+describe('pipelining', () => {
+  it('requests are answered in order, one at a time on the backend', () =>
+    withProxy({}, async (proxy) => {
+      const client = await proxy.client();
+      client.write(
+        `${get('/1')}POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc${get('/3')}${get('/4').slice(0, 9)}`,
+      );
+      const backend = await proxy.backend.connection();
+      assert.match(await backend.readHead(), /^GET \/1 /);
+      assert.equal(backend.rest, '');
+      backend.write(ok('one'));
+      assert.equal((await client.readMessage()).body, 'one');
+      const second = await backend.readMessage();
+      assert.equal(second.body, 'abc');
+      backend.write(ok('two'));
+      assert.equal((await client.readMessage()).body, 'two');
+      assert.match(await backend.readHead(), /^GET \/3 /);
+      client.write(get('/4').slice(9));
+      backend.write(ok('three'));
+      assert.equal((await client.readMessage()).body, 'three');
+      assert.match(await backend.readHead(), /^GET \/4 /);
+      assert.equal(proxy.backend.accepted.length, 1);
+    }));
+
+  it('an error answer ends the connection after the answers before it', () =>
+    withProxy({}, async (proxy) => {
+      const client = await proxy.client();
+      client.write(`${get('/1')}GET /bad HTTP/1.1\nHost: a\r\n\r\n${get('/3')}`);
+      const backend = await proxy.backend.connection();
+      await backend.readHead();
+      assert.equal(client.rest, '');
+      backend.write(ok('one'));
+      assert.equal((await client.readMessage()).body, 'one');
+      assert.equal((await client.readMessage()).status, 400);
+      assert.equal(await client.readToEnd(), '');
+      assert.equal(proxy.records.length, 2);
+    }));
+
+  it('nothing behind a request with Connection: close is read', () =>
+    withProxy({}, async (proxy) => {
+      const client = await proxy.client();
+      client.write(`GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n${get('/2')}`);
+      const backend = await proxy.backend.connection();
+      await backend.readHead();
+      backend.write(ok('one'));
+      assert.equal((await client.readMessage()).fields.get('connection'), 'close');
+      assert.equal(await client.readToEnd(), '');
+      assert.equal(proxy.records.length, 1);
+    }));
+
+  it('a client that sends without end is held back, with bounded memory', () =>
+    withProxy({}, async (proxy) => {
+      const client = await proxy.client();
+      client.write(get('/first'));
+      const backend = await proxy.backend.connection();
+      await backend.readHead();
+      const many = Buffer.from(get('/more').repeat(2_000));
+      let taken = true;
+      for (let i = 0; i < 200 && taken; i++) {
+        taken = client.socket.write(many);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      assert.equal(taken, false, 'the kernel took everything: nobody held the client back');
+      // A reset is noticed all the same.
+      client.reset();
+      await backend.readToEnd();
+      assert.equal((await proxy.record()).status, 499);
+      await proxy.idle();
+    }));
+
+  const page: ProxyOptions = {
+    decide: (_view, { labels }) => ({
+      type: 'page',
+      cause: 'route_unknown',
+      retryAfter: null,
+      labels,
+      response: null,
+    }),
+  };
+  it('thousands of requests in one go that the proxy answers itself are all answered', () =>
+    withProxy(page, async (proxy) => {
+      const client = await proxy.client();
+      client.write(get('/x').repeat(3_000));
+      for (let i = 0; i < 3_000; i++) assert.equal((await client.readMessage()).status, 404);
+      assert.equal(proxy.records.length, 3_000);
+    }));
+
+  it('up to eight empty lines before a request are skipped', () =>
+    withProxy(page, async (proxy) => {
+      const client = await proxy.client();
+      client.write(`${'\r\n'.repeat(8)}${get('/1')}\r\n${get('/2')}`);
+      assert.equal((await client.readMessage()).status, 404);
+      assert.equal((await client.readMessage()).status, 404);
+    }));
+
+  it('a request that comes byte by byte is understood', () =>
+    withProxy(page, async (proxy) => {
+      const client = await proxy.client();
+      for (const char of `POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc${get('/2')}`) {
+        client.write(char);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      assert.equal((await client.readMessage()).status, 404);
+      assert.equal((await client.readMessage()).status, 404);
+    }));
+});
