@@ -39,6 +39,7 @@ test('a service that says nothing has the documented defaults', () => {
 test('a time-out comes from the service, else the settings, else the default', () => {
   const service = resolve({ timeouts: { connect: '1s' } }, { connect: 2_000, firstByte: 5_000 });
   assert.deepEqual(service.timeouts, { connectMs: 1_000, firstByteMs: 5_000, idleMs: 60_000 });
+  assert.equal(resolve({}, { connect: 2_000 }).timeouts.connectMs, 2_000);
 });
 
 test('a JSON check asks /healthCheck unless told otherwise', () => {

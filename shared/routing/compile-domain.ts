@@ -10,7 +10,6 @@ import type {
   Decision,
   DecisionLabels,
   FieldChanges,
-  Forward,
   RequestView,
 } from './decision.ts';
 import type { RuleReference } from './firewall.ts';
@@ -55,7 +54,8 @@ export interface CompiledDomain {
   readonly responseSecure: FieldChanges | null;
   readonly firewall: readonly string[];
   readonly pages: string | null;
-  readonly limits: Forward['limits'];
+  /** As written; what of them counts depends on the settings. */
+  readonly limits: Domain['limits'] | null;
   readonly routes: readonly CompiledRoute[];
   readonly paths: PathIndex<CompiledRoute, RequestView>;
   /** What depends on the rest of the table; made by `view.ts` when it is first needed. */
@@ -137,7 +137,6 @@ export function compileDomain(doc: Domain): CompiledDomain {
   const hsts = hstsField(doc);
   const routes = (doc.routes ?? []).map((route, index) => new CompiledRoute(doc.name, index, route, hsts));
   const maintenance = compileMaintenance(doc.maintenance);
-  const { body, bodyIdle, bodyRate } = doc.limits ?? {};
   return {
     name: doc.name,
     doc,
@@ -148,14 +147,7 @@ export function compileDomain(doc: Domain): CompiledDomain {
     responseSecure: compileFields(undefined, hsts),
     firewall: doc.firewall ?? [],
     pages: doc.pages ?? null,
-    limits:
-      body === undefined && bodyIdle === undefined && bodyRate === undefined
-        ? null
-        : {
-            ...(body === undefined ? {} : { body }),
-            ...(bodyIdle === undefined ? {} : { bodyIdleMs: bodyIdle }),
-            ...(bodyRate === undefined ? {} : { bodyRate }),
-          },
+    limits: doc.limits ?? null,
     routes,
     paths: new PathIndex(
       routes.flatMap((candidate, index) =>

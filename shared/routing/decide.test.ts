@@ -280,9 +280,19 @@ test('pages are those of the domain, else of the settings', () => {
   assert.equal(decide(table, request('/', { host: 'other.example.com' })).labels.pages, 'new');
 });
 
-test('limits of a domain go with what it forwards', () => {
-  const decision = decide(shop({ service: 'web', limits: { body: '1MB', bodyIdle: '5s' } }), request());
-  assert.deepEqual(decision.type === 'forward' && decision.limits, { body: 1_048_576, bodyIdleMs: 5_000 });
+test('a domain lowers limits of the settings and cannot raise them', () => {
+  const table = shop({ service: 'web', limits: { body: '1MB', bodyIdle: '5s', bodyRate: 0 } });
+  const limits = () => {
+    const decision = decide(table, request());
+    return decision.type === 'forward' ? decision.limits : summary(decision);
+  };
+  assert.deepEqual(limits(), { body: 1_048_576, bodyIdleMs: 5_000, bodyRate: 0 });
+  table.apply([settingsEntry({ limits: { body: '1KB', bodyIdle: '1s', bodyRate: 0 } })]);
+  assert.deepEqual(limits(), { bodyRate: 0 });
+  table.apply([domainEntry(SHOP, { service: 'web', limits: { body: 0, bodyIdle: '2s' } })]);
+  assert.equal(limits(), null);
+  table.apply([settingsEntry({ limits: { bodyIdle: 0 } })]);
+  assert.deepEqual(limits(), { bodyIdleMs: 2_000 });
 });
 
 test('the steps come in their order', () => {

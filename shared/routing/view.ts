@@ -3,8 +3,16 @@
  * asked for and kept until something of it changes. With it most decisions are one object made long before.
  */
 import type { CauseCode } from '../causes.ts';
+import type { ResolvedLimits } from '../model/settings.ts';
 import type { CompiledDomain, CompiledRoute, DomainView, RouteView } from './compile-domain.ts';
-import type { CompiledService, Decision, DecisionLabels, FieldChanges, PageDecision } from './decision.ts';
+import type {
+  CompiledService,
+  Decision,
+  DecisionLabels,
+  FieldChanges,
+  Forward,
+  PageDecision,
+} from './decision.ts';
 import type { CompiledRule, RuleReference } from './firewall.ts';
 import { DEFAULT_RETRY_AFTER } from './maintenance.ts';
 
@@ -13,6 +21,7 @@ export interface ViewSource {
   /** Changes whenever a rule, the settings, or the loadability of a service change. */
   readonly epoch: number;
   readonly defaultBrand: string | null;
+  limits(): ResolvedLimits;
   rule(name: string): CompiledRule | null;
   service(name: string): CompiledService | undefined;
   /** True when the service exists but could not be loaded. */
@@ -102,10 +111,29 @@ function decisionOf(
         key: chosen,
         path: null,
         request: route.request,
-        limits: domain.limits,
+        limits: lowered(domain.limits, source.limits()),
       };
     }
   }
+}
+
+/** A domain may lower limits of the settings, not raise them; null when it lowers none. 0 stands for no limit. */
+function lowered(own: CompiledDomain['limits'], all: ResolvedLimits): Forward['limits'] {
+  const body = lower(own?.body, all.body);
+  const bodyIdleMs = lower(own?.bodyIdle, all.bodyIdleMs);
+  // This one is a least, not a most: 0 asks for nothing and is the lowest.
+  const rate = own?.bodyRate;
+  const bodyRate = rate !== undefined && (all.bodyRate === 0 || rate < all.bodyRate) ? rate : undefined;
+  if (body === undefined && bodyIdleMs === undefined && bodyRate === undefined) return null;
+  return {
+    ...(body === undefined ? {} : { body }),
+    ...(bodyIdleMs === undefined ? {} : { bodyIdleMs }),
+    ...(bodyRate === undefined ? {} : { bodyRate }),
+  };
+}
+
+function lower(own: number | undefined, all: number): number | undefined {
+  return own !== undefined && own !== 0 && (all === 0 || own < all) ? own : undefined;
 }
 
 /** The key that a route or listener wants of a service, or why it cannot have it. */
