@@ -6,9 +6,11 @@
 import type { ResolvedLimits } from '../../shared/model/settings.ts';
 import { resolveLimits } from '../../shared/model/settings.ts';
 import { decide } from '../../shared/routing/decide.ts';
+import { decideConnection } from '../../shared/routing/decide-connection.ts';
 import type { CompiledService, Decision, RequestView } from '../../shared/routing/decision.ts';
 import type { RejectedEntry, TableEntry } from '../../shared/routing/entry.ts';
 import { Table, type TableOptions } from '../../shared/routing/table.ts';
+import type { TcpDecision } from '../tunnel/tcp-tunnel.ts';
 
 /** Where the parts of a table are also kept. */
 export interface Followers {
@@ -56,6 +58,17 @@ export class AppliedTable {
 
   decide(request: RequestView): Decision {
     return this.#table === null ? NO_TABLE : decide(this.#table, request);
+  }
+
+  /** What becomes of a connection to a TCP listener. */
+  decideTcp(listener: string, address: string, serverName: string | null): TcpDecision {
+    const table = this.#table;
+    if (table === null) return { type: 'refuse', cause: 'no_table', rule: null };
+    const decision = decideConnection(table, { listener, address, now: Date.now(), serverName });
+    if (decision.type === 'refuse')
+      return { type: 'refuse', cause: decision.cause, rule: decision.labels.rule };
+    const idleMs = table.listener(listener)?.doc.idle ?? null;
+    return { type: 'forward', service: decision.service, key: decision.key, idleMs, prelude: null };
   }
 
   limits(): ResolvedLimits {

@@ -8,13 +8,16 @@ import type { ListenerSpec } from '../link/messages.ts';
 import type { ByteStream } from '../stream/byte-stream.ts';
 import { IGNORE, wrapSocket } from '../stream/net-stream.ts';
 import type { TlsFront } from '../tls/tls-front.ts';
+import { TcpConnection } from '../tunnel/tcp-tunnel.ts';
 import { AddressLimit } from './address-limit.ts';
 import type { Admission } from './admission.ts';
+import type { AppliedTable } from './apply.ts';
 import type { Connections, ServedConnection } from './connections.ts';
 import type { Environment } from './environment.ts';
 
 export interface FrontOptions {
   readonly environment: Environment;
+  readonly table: AppliedTable;
   readonly connections: Connections;
   readonly admission: Admission;
   readonly tls: TlsFront;
@@ -83,6 +86,10 @@ export class Front {
 
   #serve(stream: ByteStream, spec: ListenerSpec, onClosed: () => void): void {
     const { connections, environment } = this.#options;
+    if (spec.type === 'tcp') {
+      this.#tunnel(stream, spec, onClosed);
+      return;
+    }
     const secure = spec.type === 'https';
     const listener = { secure, port: secure ? environment.publicHttpsPort : spec.port };
     connections.add(
@@ -91,6 +98,22 @@ export class Front {
         connections.delete(connection);
       }),
     );
+  }
+
+  #tunnel(stream: ByteStream, spec: ListenerSpec, onClosed: () => void): void {
+    const { connections, environment, table } = this.#options;
+    const listener = spec.listener ?? '';
+    const address = canonicalAddress(stream.remoteAddress);
+    const request = { listener, port: spec.port, address };
+    const decision = table.decideTcp(listener, address, null);
+    // A refused connection has ended before it could be added.
+    let open = true;
+    const connection = new TcpConnection(stream, environment, request, decision, (ended) => {
+      open = false;
+      onClosed();
+      connections.delete(ended);
+    });
+    if (open) connections.add(connection);
   }
 
   /** A place under `limits.connectionsPerAddress`: null when none is left, empty when nothing limits it. */

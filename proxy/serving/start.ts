@@ -136,6 +136,7 @@ export class ServingProcess {
     if (settings.processes > 1) this.#admission.setMean(0);
     this.#front = new Front({
       environment,
+      table: this.#table,
       connections: this.#connections,
       admission: this.#admission,
       tls,

@@ -227,6 +227,7 @@ export function request(
     const socket = net.connect(port, '127.0.0.1', () => socket.write(head));
     let text = '';
     socket.setEncoding('latin1');
+    socket.setTimeout(DEADLINE_MS, () => socket.destroy(new Error('no answer')));
     socket.on('data', (chunk) => {
       text += chunk;
     });
@@ -242,11 +243,12 @@ export function request(
 export async function untilRefused(port: number): Promise<void> {
   const deadline = performance.now() + DEADLINE_MS;
   for (;;) {
-    const code = await request(port).then(
-      () => null,
-      (error: NodeJS.ErrnoException) => error.code,
-    );
-    if (code === 'ECONNREFUSED') return;
+    const refused = await new Promise<boolean>((resolve) => {
+      const socket = net.connect(port, '127.0.0.1', () => socket.destroy());
+      socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'));
+      socket.on('close', () => resolve(false));
+    });
+    if (refused) return;
     if (performance.now() > deadline) throw new Error('the port is still listened on');
   }
 }

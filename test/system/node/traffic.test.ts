@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import https from 'node:https';
-import type { AddressInfo } from 'node:net';
+import net, { type AddressInfo } from 'node:net';
 import test from 'node:test';
 import { generate } from 'selfsigned';
-import { specsOfSettings } from '../../../proxy/link/listener-specs.ts';
+import { specOfListener, specsOfSettings } from '../../../proxy/link/listener-specs.ts';
 import type { TableEntry } from '../../../shared/routing/entry.ts';
 import { eventually, isAlive, kill, NodeUnderTest, request, untilRefused } from './harness.ts';
 
@@ -244,4 +244,47 @@ test('HTTPS opens when there is a certificate, and serves the same routes', asyn
       .once('error', reject);
   });
   assert.equal(text, 'one');
+});
+
+test('a TCP listener opens and closes while the node runs; its open connections go on', async () => {
+  const echo = net.createServer((socket) => {
+    socket.on('error', () => {});
+    socket.pipe(socket);
+  });
+  echo.listen(0, '127.0.0.1');
+  await new Promise((resolve) => echo.once('listening', resolve));
+  const free = net.createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => free.once('listening', resolve));
+  const { port } = free.address() as AddressInfo;
+  await new Promise((resolve) => free.close(resolve));
+  const listener = { name: 'echo', address: '127.0.0.1', port, service: 'echo' };
+  const entries: TableEntry[] = [
+    {
+      kind: 'service',
+      name: 'echo',
+      doc: {
+        name: 'echo',
+        protocol: 'tcp',
+        keys: { 1: { backends: [{ address: `127.0.0.1:${(echo.address() as AddressInfo).port}` }] } },
+      },
+    },
+    { kind: 'listener', name: 'echo', doc: listener },
+  ];
+  try {
+    await using node = new NodeUnderTest({ script: { entries } });
+    await node.untilReady(2);
+    node.script = { entries, listeners: [specOfListener(listener)] };
+    await node.event('it is open', (event) => event.heard?.type === 'listening' && event.heard.port === port);
+    const socket = net.connect(port, '127.0.0.1');
+    const said = () => new Promise<string>((resolve) => socket.once('data', (data) => resolve(String(data))));
+    socket.write('one');
+    assert.equal(await said(), 'one');
+    node.script = { entries, listeners: [] };
+    await untilRefused(port);
+    socket.write('two');
+    assert.equal(await said(), 'two');
+    socket.destroy();
+  } finally {
+    echo.close();
+  }
 });
