@@ -95,6 +95,18 @@ test('the wait ends with the last acknowledgement, by message, and tells the tim
   watch.close();
 });
 
+test('an acknowledgement that the bus lost is found in the record', async () => {
+  const { watch, clock, record } = watchOver();
+  record('one', 0, 1);
+  await watch.list();
+  const waiting = watch.waitFor(1, clock.monotonic(), 10_000, new AbortController().signal);
+  await new Promise(setImmediate);
+  record('one', 1, 2);
+  clock.advance(250);
+  assert.deepEqual(await waiting, { nodes: [{ node: 'one', ms: 250 }], pending: [] });
+  watch.close();
+});
+
 test('a client that leaves ends its wait', async () => {
   const { watch, clock, record } = watchOver();
   record('one', 0, 1);

@@ -99,7 +99,9 @@ test('a body beyond its limit is 413, and its sender gets to read that', async (
 
 test('depth is bounded, names of prototypes are harmless, operators are no strings', async () => {
   const deep = `{"labels":${'{"a":'.repeat(50_000)}1${'}'.repeat(50_000)}}`;
-  assert.equal((await raw('PUT', '/v1/services/deep', deep)).status, 400);
+  const refused = await raw('PUT', '/v1/services/deep', deep);
+  assert.equal(refused.status, 400);
+  assert.match(((await refused.json()) as { detail: string }).detail, /nested deeper than 32 levels/);
   for (const body of ['{"__proto__":{"enabled":false}}', '{"labels":{"__proto__":{"x":"y"}}}']) {
     assert.equal((await raw('PATCH', '/v1/settings', body)).status, 400, body);
   }

@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { ManualClock } from '../../shared/clock.ts';
+import { KontrolError } from '../../shared/errors.ts';
+import { silentLog } from '../../shared/log.ts';
+import type { Store } from '../../shared/store/contract.ts';
+import { openStore } from '../../shared/store/open.ts';
+import { Present } from './present.ts';
+
+let folder: string;
+let store: Store;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kontrol-present-'));
+  store = await openStore({ mongoUrl: null, data: folder }, silentLog);
+});
+after(async () => {
+  await store.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function append(name: string, doc: object | null): Promise<void> {
+  const { seq, id } = await store.head();
+  const changes = [{ kind: 'page' as const, name, doc: doc === null ? null : { name, ...doc } }];
+  const revision = {
+    seq: seq + 1,
+    id: `id${seq + 1}`,
+    previous: id,
+    at: 0,
+    author: 'test',
+    message: '',
+    changes,
+  };
+  assert.equal(await store.append({ ...revision, store: await store.identity() }), 'appended');
+}
+
+/** The store, with one call replaced. */
+function storeWith(replaced: Partial<Store>): Store {
+  return new Proxy(store, {
+    get: (target, name) => {
+      const value = Reflect.get(replaced, name) ?? Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+test('a read sees what another process wrote, without having been told', async () => {
+  const present = new Present(store, silentLog);
+  const clock = new ManualClock();
+  await append('a', { labels: { n: '1' } });
+  assert.deepEqual((await present.fresh(clock)).get('page', 'a')?.doc.labels, { n: '1' });
+  await append('a', { labels: { n: '2' } });
+  assert.deepEqual((await present.fresh(clock)).get('page', 'a')?.doc.labels, { n: '2' });
+  await append('a', null);
+  assert.equal((await present.fresh(clock)).get('page', 'a'), undefined);
+  assert.equal(present.reloads, 1);
+});
+
+test('a read that came while another was on its way sees what was written in between', async () => {
+  const present = new Present(store, silentLog);
+  await present.catchUp();
+  const first = present.catchUp();
+  await append('b', {});
+  await Promise.all([first, present.catchUp()]);
+  assert.notEqual(present.state.get('page', 'b'), undefined);
+});
+
+test('nothing read yet is store_unavailable, something read is remembered while the store hangs', async () => {
+  const clock = new ManualClock();
+  const away = new Present(
+    storeWith({ head: () => Promise.reject(new KontrolError('store_unavailable')) }),
+    silentLog,
+  );
+  await assert.rejects(away.fresh(clock), { code: 'store_unavailable' });
+
+  let hangs = false;
+  const head = () => (hangs ? new Promise<never>(() => {}) : store.head());
+  const present = new Present(storeWith({ head }), silentLog);
+  await present.catchUp();
+  hangs = true;
+  const read = present.fresh(clock);
+  clock.advance(500);
+  assert.notEqual((await read).get('page', 'b'), undefined);
+});
