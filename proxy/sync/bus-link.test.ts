@@ -24,7 +24,7 @@ test('a backend is drained when every process has it out of balancing with nothi
   const { primary, process } = await shop(world);
   const second = primary.spawn();
   await until('both serve', () => second.table.has('members/shop'));
-  let active = 1;
+  let active = 0;
   const of = {
     service: 'shop',
     key: 1,
@@ -45,6 +45,7 @@ test('a backend is drained when every process has it out of balancing with nothi
     return answer()?.['drained'];
   };
   assert.equal(await ask('while ready'), false);
+  active = 1;
   await world.store.live.replace('members', 'shop', 1, { current: 1, backends: [member('drain')] });
   world.bus.hear('updateProxy', { members: 'shop' });
   const drains = (each: ScriptedServing) =>

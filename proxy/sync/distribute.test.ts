@@ -5,7 +5,7 @@ import { silentLog } from '../../shared/log.ts';
 import type { TableEntry } from '../../shared/routing/entry.ts';
 import { type Applied, Distributor } from './distribute.ts';
 import { Outbox } from './link.ts';
-import { ScriptedPrimary, until } from './scripted-primary.ts';
+import { ScriptedPrimary, ScriptedServing, until } from './scripted-primary.ts';
 
 function service(name: string, port = 1): TableEntry {
   return { kind: 'service', name, doc: { name, keys: { '1': { backends: [{ address: `h:${port}` }] } } } };
@@ -160,21 +160,25 @@ test('a table of ten thousand changed objects reaches a loaded process as a load
   assert.ok(!process.received.some((message) => message.type === 'change'));
 });
 
-test('processes that an earlier sync left get the copy only when nothing newer is to be had', async () => {
+test('a process that has the table of an earlier sync is never sent back to an older copy', async () => {
   const { primary, clock, distributor } = setup();
-  const process = primary.spawn();
-  await until('it said hello to nobody', () => true);
+  const process = new ScriptedServing(primary, 7);
   process.state = 'ready';
-  const { primary: second, distributor: next } = setup();
-  second.serving.set(process.id, process);
-  second.announce();
-  next.install([service('old')], 1);
-  await until('it is known', () => next.processes().length === 1);
+  primary.serving.set(process.id, process);
+  primary.announce();
+  primary.fromServing(process.id, { type: 'hello', pid: process.pid });
+  distributor.install([service('old')], 1);
+  await until('it is known', () => distributor.processes().length === 1);
+  const fresh = primary.spawn();
+  await until('one that has nothing gets the copy at once', () => fresh.seq === 1);
   assert.equal(process.received.length, 0);
-  next.submit([[service('new')]], 2, clock.monotonic());
+  distributor.submit([[service('new')]], 2, clock.monotonic());
   await until('it has both', () => process.table.size === 2);
-  assert.deepEqual(process.received.filter((message) => message.type === 'load').length, 1);
-  assert.ok(distributor.processes().length <= 1);
+  const tables = process.received.filter((message) => message.type === 'entries');
+  assert.deepEqual(
+    tables.map(({ entries }) => entries.length),
+    [2],
+  );
 });
 
 test('without any table a process hears that there is none, and gets the table when it comes', async () => {

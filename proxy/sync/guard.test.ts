@@ -91,6 +91,15 @@ test('fields of a newer version are left out and the object is served', () => {
   assert.deepEqual(codes, ['fields_ignored']);
 });
 
+test('a document nested without end is refused for that, not for what it does to a parser', () => {
+  let deep: unknown = null;
+  for (let i = 0; i < 100_000; i++) deep = [deep];
+  const [entry] = new Guard(silentLog).admit([
+    { kind: 'service', name: 's', doc: { name: 's', unknown: deep } },
+  ]);
+  assert.match(String(entry?.broken?.reason), /levels/);
+});
+
 test('a document under another name than its own is quarantined', () => {
   const guard = new Guard(silentLog);
   const [entry] = guard.admit([{ kind: 'service', name: 'a', doc: { name: 'b' } }]);

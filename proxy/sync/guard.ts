@@ -129,7 +129,7 @@ export class Guard {
       this.#apply([{ kind, name, doc: null }]);
       return known ? { kind, name, doc: null } : null;
     }
-    const entry = this.#validate(kind, name, doc);
+    const entry = this.#tryValidate(kind, name, doc);
     const problem = typeof entry === 'string' ? entry : this.#compile(entry);
     if (problem === null && typeof entry !== 'string') {
       if (this.#quarantined.delete(key)) {
@@ -146,6 +146,14 @@ export class Guard {
     const broken = brokenEntry(kind, name, doc, reason);
     this.#restore(broken);
     return broken;
+  }
+
+  #tryValidate(kind: EntryKind, name: string, doc: PlainDocument): TableEntry | string {
+    try {
+      return this.#validate(kind, name, doc);
+    } catch (error) {
+      return `it cannot be validated: ${(error as Error).message}`;
+    }
   }
 
   /** The entry of a valid document in its long form, or what is wrong with it. */

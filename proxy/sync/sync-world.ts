@@ -76,6 +76,8 @@ export class World {
   unopened = false;
   /** Documents as a hand left them, by `kind/name`; null where they were removed. */
   readonly byHand = new Map<string, StoredDocument | null>();
+  /** What readers are told the documents are projected up to, when that is less than the truth. */
+  mark = Number.POSITIVE_INFINITY;
   /** Calls that read documents, and calls that asked for the head. */
   loads = 0;
   heads = 0;
@@ -216,7 +218,7 @@ export class World {
       if (document === null) documents.delete(name);
       else documents.set(name, document);
     }
-    return { mark: loaded.mark, documents: [...documents.values()] };
+    return { mark: Math.min(this.mark, loaded.mark), documents: [...documents.values()] };
   }
 }
 

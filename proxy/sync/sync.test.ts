@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { until } from './scripted-primary.ts';
@@ -66,6 +66,26 @@ test('with neither copy nor store a node says that there is no table, and serves
   await until('it is served', () => process.seq === 1);
 });
 
+test('a default certificate alone is no table: the node still says that there is none', async (t) => {
+  const world = await World.make(t);
+  const { generate } = await import('selfsigned');
+  const pems = await generate([{ name: 'commonName', value: 'localhost' }], { keySize: 2048 });
+  await mkdir(join(world.data, 'certs'));
+  await writeFile(join(world.data, 'certs', 'cert.pem'), pems.cert);
+  await writeFile(join(world.data, 'certs', 'key.pem'), pems.private);
+  world.away = true;
+  const { primary } = await world.start();
+  const process = primary.spawn();
+  await until('it knows', () => process.noTable);
+  assert.deepEqual(
+    process.received.map(({ type }) => type),
+    ['no-table'],
+  );
+  world.away = false;
+  await until('it comes with the table', () => process.table.has('defaultCertificate/default'));
+  await until('HTTPS may open', () => JSON.stringify(primary.heard).includes('"type":"https"'));
+});
+
 test('the store may go away at any moment: what is in force stays, and changes follow when it is back', async (t) => {
   const world = await World.make(t);
   await world.append(service('shop'));
@@ -92,8 +112,10 @@ test('a storm of hints, most of them garbage, costs a few looks', async (t) => {
   await until('nothing is left to do', () => world.bus.on('kontrol:applied').length > 0);
   const before = world.heads;
   const began = performance.now();
-  for (let i = 0; i < 10_000; i++)
-    world.bus.hear('updateProxy', i % 2 === 0 ? undefined : { seq: -i, x: [] });
+  while (performance.now() - began < 500) {
+    for (let i = 0; i < 100; i++) world.bus.hear('updateProxy', i % 2 === 0 ? undefined : { seq: -i, x: [] });
+    await new Promise((resolve) => setImmediate(resolve));
+  }
   const seq = await world.append(service('next'));
   world.bus.hear('updateProxy', { seq });
   await until('the change is served', () => process.seq === seq);
