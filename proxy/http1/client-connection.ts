@@ -398,7 +398,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
 
   exchangeEnded(): void {
     if (this.#reading === 'nothing') return;
-    if (this.#closeAfter) this.#close();
+    if (this.#closeAfter || this.#draining) this.#close();
     else if (this.#reading === 'ahead') this.#nextRequest();
     else this.resumeBody();
   }
