@@ -170,3 +170,12 @@ test('a socket on which nobody could listen is given up and bound anew', async (
   await until(() => reports.length === 3);
   assert.equal(reports[2]?.type, 'listening');
 });
+
+test('a port named twice in the settings is in use the second time', async (t) => {
+  const at = { host: '127.0.0.1', port: await freePort() };
+  const { subject } = listeners(t, { http: [at], https: [at] });
+  await assert.rejects(
+    subject.bindSettings(),
+    (error) => error instanceof BindError && error.code === 'EADDRINUSE',
+  );
+});

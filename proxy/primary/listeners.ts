@@ -50,13 +50,19 @@ export class Listeners {
     try {
       // The fallback would accept at once, so there HTTPS ports are bound only when they are wanted.
       const https = kind === 'relayed' ? [] : specsOfSettings(settings, 'https');
-      for (const spec of [...this.#own, ...https]) bound.push([spec, await bindSocket(spec, kind)]);
+      for (const spec of [...this.#own, ...https]) {
+        // The kernel lets one process bind a port twice, and refuses only the second listener.
+        if (spec.port !== 0 && bound.some(([other]) => atSamePlace(other, spec)))
+          throw new BindError(spec, 'EADDRINUSE');
+        bound.push([spec, await bindSocket(spec, kind)]);
+      }
     } catch (error) {
       for (const [, socket] of bound) socket.close();
       throw error;
     }
     for (const [spec, socket] of bound) {
-      if (spec.type === 'http') this.#opened(spec.key, socket);
+      if (this.#closed) socket.close();
+      else if (spec.type === 'http') this.#opened(spec.key, socket);
       else this.#reserved.set(spec.key, socket);
     }
   }

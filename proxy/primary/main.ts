@@ -152,10 +152,13 @@ class Node implements RunningNode {
         const waited = new Promise<void>((resolve) => this.#clock.after(RELIEF_MS, resolve));
         await Promise.race([once(this.#events, 'table'), waited]);
       }
-      await this.#bind(folder);
+      if (!this.#stopping) await this.#bind(folder);
+      // Told to stop before it had begun.
+      if (this.#stopping) return;
       this.#bound = true;
       if (!relieves) this.#supervisor.start();
       this.#rolling.start();
+      this.#checkReady();
     } catch (error) {
       this.#signals.close();
       this.#listeners.close();
@@ -186,7 +189,7 @@ class Node implements RunningNode {
         () => null,
         (reason: unknown) => reason,
       );
-      if (error === null) return;
+      if (error === null || this.#stopping) return;
       if (!(error instanceof BindError)) throw error;
       // Somebody who closes its listeners now, or has not noticed yet that its primary is gone.
       const hopeful =

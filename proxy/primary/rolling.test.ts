@@ -6,7 +6,7 @@ import { Rolling } from './rolling.ts';
 
 const MB = 1_048_576;
 
-function node({ limitMb = 0, fails = [] as number[] } = {}) {
+function node({ limitMb = 0, fails = [] as number[], successor = {} } = {}) {
   const did: string[] = [];
   const seated = [1, 2, 3].map((id) => ({ id, rss: 0, age: 120_000, state: 'ready', name: `serving ${id}` }));
   let underWay = 0;
@@ -18,6 +18,8 @@ function node({ limitMb = 0, fails = [] as number[] } = {}) {
         did.push(`replace ${child.id}`);
         await Promise.resolve();
         underWay--;
+        const index = seated.findIndex(({ id }) => id === child.id);
+        if (!fails.includes(child.id)) seated[index] = { ...seated[index]!, rss: 0, ...successor };
         return !fails.includes(child.id);
       },
       async replaceSync() {
@@ -64,10 +66,17 @@ test('a process above the memory limit is replaced once', async () => {
   assert.deepEqual(did, ['replace 2']);
 });
 
-test('a young process above the memory limit stays: its successor would be as large', async () => {
-  const { rolling, seated, did } = node({ limitMb: 100 });
-  Object.assign(seated[0]!, { rss: 500 * MB, age: 30_000 });
+test('where the limit is too low for any process, they are replaced once a minute and not without end', async () => {
+  const { rolling, seated, did } = node({ limitMb: 100, successor: { rss: 500 * MB, age: 1_000 } });
+  Object.assign(seated[0]!, { rss: 500 * MB, age: 1_000 });
   rolling.checkMemory();
   await settled();
-  assert.deepEqual(did, []);
+  assert.deepEqual(did, ['replace 1']);
+  rolling.checkMemory();
+  await settled();
+  assert.deepEqual(did, ['replace 1']);
+  seated[0]!.age = 60_000;
+  rolling.checkMemory();
+  await settled();
+  assert.deepEqual(did, ['replace 1', 'replace 1']);
 });

@@ -7,8 +7,11 @@ import type { Child } from './child.ts';
 
 /** How often memory is looked at. */
 const MEMORY_CHECK_MS = 10_000;
-/** A process younger than this is not replaced for its memory: the new one would be as large. */
-const YOUNGEST_MS = 60_000;
+/**
+ * One that replaced a process for its memory is left alone for this long: where the limit is too low for any
+ * process, they would otherwise be replaced for ever.
+ */
+const RESPITE_MS = 60_000;
 
 export interface Replaceable {
   /** Serving processes in place. */
@@ -26,6 +29,8 @@ export class Rolling {
   #queue: Promise<unknown> = Promise.resolve();
   #restartQueued = false;
   readonly #outgrown = new Set<Child>();
+  /** Those that replaced a process for its memory. */
+  readonly #successors = new WeakSet<Child>();
 
   /** `limitMb` 0 = no memory limit. */
   constructor(supervisor: Replaceable, limitMb: number, log: Log) {
@@ -62,15 +67,18 @@ export class Rolling {
   /** Looks at the memory that each process reported last. */
   checkMemory(): void {
     for (const child of this.#supervisor.seated()) {
-      if (child.rss <= this.#limitBytes || child.age < YOUNGEST_MS || this.#outgrown.has(child)) continue;
+      if (child.rss <= this.#limitBytes || this.#outgrown.has(child)) continue;
+      if (this.#successors.has(child) && child.age < RESPITE_MS) continue;
       this.#outgrown.add(child);
       this.#log.warn('memory_limit', `The ${child.name} is above the memory limit and is replaced`, {
         pid: child.pid,
         rss: child.rss,
       });
       void this.#enqueue(async () => {
+        const before = new Set(this.#supervisor.seated());
         if (child.state === 'ready') await this.#supervisor.replace(child);
         this.#outgrown.delete(child);
+        for (const seated of this.#supervisor.seated()) if (!before.has(seated)) this.#successors.add(seated);
       });
     }
   }

@@ -181,11 +181,13 @@ class Listener {
   }
 
   resume(): void {
-    if (this.#spare === null) return;
-    this.#handle = this.#spare;
-    this.#spare = null;
+    // One that came during the pause has a handle of its own.
+    if (this.#handle === null && this.#spare !== null) {
+      this.#handle = this.#spare;
+      this.#spare = null;
+      this.#options.toPrimary({ type: 'wants-spare', key: this.spec.key });
+    }
     this.open();
-    this.#options.toPrimary({ type: 'wants-spare', key: this.spec.key });
   }
 
   close(): void {

@@ -1,7 +1,7 @@
 /** The node keeps serving whatever of it dies. Real processes, signals and sockets; only sync is scripted. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { isAlive, kill, NodeUnderTest, request } from './harness.ts';
+import { eventually, isAlive, kill, NodeUnderTest, request } from './harness.ts';
 
 test('without a table every serving process listens and answers 503', async () => {
   await using node = new NodeUnderTest();
@@ -50,4 +50,15 @@ test('a serving process that hangs is replaced', async () => {
   await node.untilReady(1, old);
   assert.match(await request(port), /^HTTP\/1\.1 503 /);
   assert.equal(isAlive(old[0]!), false);
+});
+
+test('a serving process above the memory limit is replaced, the new one first', async () => {
+  await using node = new NodeUnderTest({ settings: { processes: 1, memoryLimitMb: 1 } });
+  const port = await node.port();
+  const old = await node.untilReady(1);
+  await node.event('it is noticed', (event) => event.code === 'memory_limit');
+  await node.untilReady(1, old);
+  assert.match(await request(port), /^HTTP\/1\.1 503 /);
+  await eventually('the old one has left', () => !isAlive(old[0]!));
+  assert.ok(!node.events.some((event) => event.code === 'process_died'));
 });
