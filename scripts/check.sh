@@ -4,3 +4,4 @@ set -eu
 cd "$(dirname "$0")/.."
 npx --no-install biome check --error-on-warnings .
 node dist/scripts/structure.js
+node dist/scripts/reference.js --check

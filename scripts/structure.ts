@@ -16,7 +16,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   proxy: ['shared'],
   kontrolapi: ['shared'],
   cli: ['shared', 'proxy', 'kontrolapi', 'worker'],
-  scripts: [],
+  scripts: ['shared', 'cli'],
 };
 
 /** Inside the proxy, the hot path must not reach up or into processes with drivers. */

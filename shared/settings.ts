@@ -117,7 +117,7 @@ const DECLARATIONS: { readonly [K in keyof SettingsOfProcess]: Declaration<Setti
   api: {
     flag: 'api',
     argument: 'ADDRESS',
-    description: 'where kontrolapi and the UI listen (a proxy refuses it as a backend)',
+    description: 'where kontrolapi listens (a proxy refuses it as a backend)',
     default: '127.0.0.1:7000',
     of: 'all',
     read: readAddress,
