@@ -145,6 +145,12 @@ class Node implements RunningNode {
         throw new KontrolError('cannot_start', `the data folder ${data} cannot be used: ${error.message}`);
       });
       await checkAccessLog(this.#settings.accessLog);
+      // Ignored, it would let anybody in who does not send the header that the operator relies on.
+      if (this.#settings.proxyProtocol.length > 0)
+        throw new KontrolError(
+          'cannot_start',
+          '--proxy-protocol is not available in this version; leave it out',
+        );
       const relieves = (await findOrphans(folder)).length > 0;
       if (relieves) {
         // They serve meanwhile: the ports change hands only when a process of ours can answer.

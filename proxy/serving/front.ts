@@ -36,10 +36,19 @@ export class Front {
   /** A connection on a socket of type http or tcp. */
   accept(stream: ByteStream, spec: ListenerSpec): void {
     const { admission } = this.#options;
+    if (spec.proxyProtocol) {
+      // The header is not read in this version; without it nobody may enter.
+      stream.handler = IGNORE;
+      stream.reset();
+      return;
+    }
     const place = this.#takePlace(() => stream.remoteAddress);
     if (place === null) {
       if (spec.type === 'http') this.#refuse(stream);
-      else stream.reset();
+      else {
+        stream.handler = IGNORE;
+        stream.reset();
+      }
       return;
     }
     admission.opened();
@@ -52,7 +61,7 @@ export class Front {
   /** A connection whose handshake is still to come. */
   acceptSecure(socket: net.Socket, spec: ListenerSpec): void {
     const { admission, connections } = this.#options;
-    const place = this.#takePlace(() => socket.remoteAddress ?? '');
+    const place = spec.proxyProtocol ? null : this.#takePlace(() => socket.remoteAddress ?? '');
     if (place === null) {
       socket.destroy();
       return;

@@ -274,6 +274,7 @@ export class ServingProcess {
 
   #answer(question: Question): unknown {
     if (question.type === 'backends') return this.#upstreams.status();
+    if (question.type === 'backend') return this.#upstreams.use(question.service, question.address);
     return this.#observer.recent.find(question.id) ?? null;
   }
 
