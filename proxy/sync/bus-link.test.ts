@@ -14,6 +14,10 @@ async function shop(world: World): Promise<Started & { process: ScriptedServing 
   return { ...started, process };
 }
 
+function drains(process: ScriptedServing): boolean {
+  return JSON.stringify(process.table.get('members/shop')?.doc?.['backends']).includes('drain');
+}
+
 function member(state: string) {
   const more = { weight: 1, since: 1, name: '', mode: 'many', version: '' };
   return { worker: 'w', key: 1, address: '127.0.0.1:7', state, ...more };
@@ -24,18 +28,13 @@ test('a backend is drained when every process has it out of balancing with nothi
   const { primary, process } = await shop(world);
   const second = primary.spawn();
   await until('both serve', () => second.table.has('members/shop'));
-  let active = 0;
-  const of = {
-    service: 'shop',
-    key: 1,
-    address: '127.0.0.1:7',
-    state: 'drain',
-    weight: 1,
-    tier: 0,
-    alive: true,
-  };
+  let busy = false;
+  const balances = (each: ScriptedServing) => !drains(each);
   for (const each of [process, second]) {
-    each.answersTo = () => [{ ...of, active: each === second ? active : 0, tunnels: 0, idle: 0 }];
+    each.answersTo = (about) => {
+      assert.deepEqual(about, { type: 'backend', service: 'shop', address: '127.0.0.1:7' });
+      return { balanced: balances(each), busy: each === second && busy };
+    };
   }
   const ask = async (id: string) => {
     world.bus.hear('kontrol:ask', { ask: 'drained', id, service: 'shop', address: '127.0.0.1:7' });
@@ -45,17 +44,50 @@ test('a backend is drained when every process has it out of balancing with nothi
     return answer()?.['drained'];
   };
   assert.equal(await ask('while ready'), false);
-  active = 1;
+  busy = true;
   await world.store.live.replace('members', 'shop', 1, { current: 1, backends: [member('drain')] });
   world.bus.hear('updateProxy', { members: 'shop' });
-  const drains = (each: ScriptedServing) =>
-    JSON.stringify(each.table.get('members/shop')?.doc?.['backends']).includes('drain');
   await until('both know', () => drains(process) && drains(second));
   assert.equal(await ask('while active'), false);
-  active = 0;
+  busy = false;
   await until('it is drained', async () => (await ask(`later ${Math.random()}`)) === true);
+  second.answersTo = () => ({ active: 0 });
+  assert.equal(await ask('while one does not understand'), false);
   second.answersTo = null;
   assert.equal(await ask('while one is silent'), false);
+});
+
+test('a backend that no node knows is drained; one that still has a request on it is not', async (t) => {
+  const world = await World.make(t);
+  const { process } = await shop(world);
+  let busy = true;
+  process.answersTo = () => ({ balanced: false, busy });
+  const ask = async (id: string) => {
+    world.bus.hear('kontrol:ask', { ask: 'drained', id, service: 'gone', address: '127.0.0.1:8' });
+    const answer = () => world.bus.on('kontrol:answer').find((said) => said['id'] === id);
+    await until('it is answered', () => answer() !== undefined);
+    return answer()?.['drained'];
+  };
+  assert.equal(await ask('busy'), false);
+  busy = false;
+  assert.equal(await ask('idle'), true);
+});
+
+test('a process that has not taken the last changes yet keeps a backend from counting as drained', async (t) => {
+  const world = await World.make(t);
+  const { process } = await shop(world);
+  process.answersTo = () => ({ balanced: false, busy: false });
+  process.answers = false;
+  await world.store.live.replace('members', 'shop', 1, { current: 1, backends: [member('drain')] });
+  world.bus.hear('updateProxy', { members: 'shop' });
+  await until('it was sent', () => drains(process));
+  world.bus.hear('kontrol:ask', { ask: 'drained', id: 'early', service: 'shop', address: '127.0.0.1:7' });
+  const answers = () => world.bus.on('kontrol:answer').map((said) => said['drained']);
+  await until('it is answered', () => answers().length === 1);
+  process.answer();
+  world.bus.hear('kontrol:ask', { ask: 'drained', id: 'late', service: 'shop', address: '127.0.0.1:7' });
+  await until('it is answered again', () => answers().length === 2);
+  assert.deepEqual(answers(), [false, true]);
 });
 
 test('a request of the past is found in whichever process had it', async (t) => {

@@ -3,16 +3,19 @@
  * Whatever arrives may be garbage from anyone; none of it is believed, and none of it costs more than a look.
  */
 import type { Bus } from '../../shared/bus/contract.ts';
+import type { Clock } from '../../shared/clock.ts';
 import type { Table } from '../../shared/routing/table.ts';
 import type { BackendStatus } from '../upstream/upstreams.ts';
 import type { Distributor } from './distribute.ts';
+import { isDrained } from './drained.ts';
 import type { Questions } from './questions.ts';
 
 /** Questions that are being answered at the same time. */
-const MAX_ANSWERING = 20;
+const MAX_ANSWERING = 200;
 
 export interface BusLinkOptions {
   readonly node: string;
+  readonly clock: Clock;
   readonly table: Table;
   readonly distributor: Distributor;
   readonly questions: Questions;
@@ -60,32 +63,13 @@ export class BusLink {
   async #answer(message: Readonly<Record<string, unknown>>): Promise<object | null> {
     const { ask, service, address, request } = message;
     if (ask === 'drained' && typeof service === 'string' && typeof address === 'string') {
-      return { drained: await this.#isDrained(service, address) };
+      return { drained: await isDrained(this.#options, service, address) };
     }
     if (ask === 'request' && typeof request === 'string' && request.length <= 256) {
       const record = await this.#findRequest(request);
       return record === null ? null : { record };
     }
     return null;
-  }
-
-  /** Out of balancing in every process, with no request and no tunnel left on it. */
-  async #isDrained(service: string, address: string): Promise<boolean> {
-    const { table, distributor, questions } = this.#options;
-    for (const key of table.service(service)?.keys.values() ?? []) {
-      if (key.backends.some((backend) => backend.address === address && backend.state !== 'drain'))
-        return false;
-    }
-    if (!distributor.converged) return false;
-    const processes = distributor.processes().map(({ id }) => id);
-    const { answers, complete } = await questions.ask({ type: 'backends' }, processes);
-    if (!complete) return false;
-    return answers.every(({ answer }) =>
-      statusesOf(answer).every(
-        (status) =>
-          status.service !== service || status.address !== address || status.active + status.tunnels === 0,
-      ),
-    );
   }
 
   async #findRequest(id: string): Promise<object | null> {

@@ -9,11 +9,11 @@ import { type PlainDocument, sameDocument } from './documents.ts';
 
 interface Known {
   /** As served (if valid); null when it is deleted. */
-  doc: PlainDocument | null;
+  readonly doc: PlainDocument | null;
   /** As the log has it; null when it has none. */
-  log: PlainDocument | null;
+  readonly log: PlainDocument | null;
   /** The revision that last wrote it; 0 for one that only ever was written by hand. */
-  rev: number;
+  readonly rev: number;
 }
 
 /** What a full read showed: changes to make, and objects that were there before and are not now. */
@@ -26,6 +26,8 @@ export interface Findings {
 
 export class Objects {
   readonly #kinds = new Map<Kind, Map<string, Known>>();
+  /** `kind/name` of objects that are not as the log has them. */
+  readonly #drift = new Set<string>();
 
   /** Number of objects of a kind, those held back from deletion included. */
   count(kind: Kind): number {
@@ -40,26 +42,19 @@ export class Objects {
 
   /** `kind/name` of objects whose stored document differs from the log. */
   drift(): string[] {
-    const drift: string[] = [];
-    for (const [kind, names] of this.#kinds) {
-      for (const [name, known] of names) {
-        if (!sameDocument(known.doc, known.log)) drift.push(`${kind}/${name}`);
-      }
-    }
-    return drift.sort();
+    return [...this.#drift].sort();
   }
 
   /** Takes over an object as it was before: as served (null: not at all), and as the log had it at `rev`. */
   seed(kind: Kind, name: string, doc: PlainDocument | null, log: PlainDocument | null, rev: number): void {
-    this.#of(kind).set(name, { doc, log, rev });
+    this.#set(kind, name, { doc, log, rev });
   }
 
   /** The changes of one revision. Returns those that make a difference. */
   revise(seq: number, changes: readonly Change[]): Change[] {
     return changes.filter(({ kind, name, doc }) => {
-      const names = this.#of(kind);
-      const before = names.get(name)?.doc ?? null;
-      names.set(name, { doc, log: doc, rev: seq });
+      const before = this.get(kind, name);
+      this.#set(kind, name, { doc, log: doc, rev: seq });
       return !sameDocument(before, doc);
     });
   }
@@ -73,12 +68,10 @@ export class Objects {
     const changes: Change[] = [];
     for (const [name, { doc, rev }] of objects) {
       if (!sameDocument(names.get(name)?.doc ?? null, doc)) changes.push({ kind, name, doc });
-      names.set(name, { doc, log: doc, rev });
+      this.#set(kind, name, { doc, log: doc, rev });
     }
-    for (const [name, known] of names) {
-      if (objects.has(name)) continue;
-      known.log = null;
-      known.rev = 0;
+    for (const [name, { doc }] of names) {
+      if (!objects.has(name)) this.#set(kind, name, { doc, log: null, rev: 0 });
     }
     return changes;
   }
@@ -98,7 +91,7 @@ export class Objects {
         const doc = complete(kind, document);
         if (known !== undefined && sameDocument(known.doc, doc)) continue;
         changes.push({ kind, name, doc });
-        names.set(name, { doc, log: known?.log ?? null, rev: known?.rev ?? 0 });
+        this.#set(kind, name, { doc, log: known?.log ?? null, rev: known?.rev ?? 0 });
       }
     }
     const missing: string[] = [];
@@ -116,9 +109,16 @@ export class Objects {
     return missing.flatMap((name) => {
       const known = names.get(name);
       if (known === undefined || known.doc === null) return [];
-      known.doc = null;
+      this.#set(kind, name, { ...known, doc: null });
       return [{ kind, name, doc: null }];
     });
+  }
+
+  #set(kind: Kind, name: string, known: Known): void {
+    this.#of(kind).set(name, known);
+    const key = `${kind}/${name}`;
+    if (sameDocument(known.doc, known.log)) this.#drift.delete(key);
+    else this.#drift.add(key);
   }
 
   #of(kind: Kind): Map<string, Known> {

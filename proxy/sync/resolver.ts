@@ -93,6 +93,7 @@ export class NameResolver {
 
   /** All names that resolved at least once. */
   *known(): IterableIterator<readonly [name: string, addresses: readonly string[]]> {
+    yield* this.#seeds;
     for (const [name, { addresses }] of this.#names) if (addresses.length > 0) yield [name, addresses];
   }
 

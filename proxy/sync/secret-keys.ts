@@ -43,9 +43,12 @@ export class SecretKeys {
     return secrets.flatMap(({ name, sealed }) => this.#take(name, sealed, -1));
   }
 
-  /** Reads secrets that are not held yet. Rejects when the store is away. */
+  /**
+   * Reads these secrets and the node-wide keys, as far as they are not held yet: kontrolapi may have made the keys
+   * after this node started, and a rule that comes now may want one. Rejects when the store is away.
+   */
   async need(names: Iterable<string>): Promise<ObjectChange[]> {
-    return await this.#read([...new Set(names)].filter((name) => !this.#held.has(name)));
+    return await this.#read([...new Set([...NODE_KEYS, ...names])].filter((name) => !this.#held.has(name)));
   }
 
   /** Reads the node-wide keys again, and whatever was missing. Rejects when the store is away. */

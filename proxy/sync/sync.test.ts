@@ -218,6 +218,18 @@ test('an object that kills serving processes is quarantined; changes after it ar
   assert.match(JSON.stringify(said), /a\.example\.com.*died/);
 });
 
+test('keys that all nodes share and that were made after the start come with the next revision', async (t) => {
+  const { SEALED_FIELD, seal } = await import('../../shared/secrets.ts');
+  const world = await World.make(t);
+  const { primary } = await world.start();
+  const process = primary.spawn();
+  await until('the empty table is loaded', () => process.seq === 0);
+  await world.store.live.put('secrets', 'cookie-key', { [SEALED_FIELD]: seal('later', null) });
+  const seq = await world.append(service('shop'));
+  await until('the revision is served', () => process.seq === seq);
+  assert.equal(process.table.get('secret/cookie-key')?.doc?.['value'], 'later');
+});
+
 test('the copy on disk never holds a readable secret when KONTROL_SECRET is set', async (t) => {
   const { open, SEALED_FIELD, seal } = await import('../../shared/secrets.ts');
   const world = await World.make(t);

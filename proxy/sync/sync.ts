@@ -3,6 +3,7 @@
  * the other, the disk beneath. Serves from the last-known-good copy first and from the store as soon as it answers;
  * nothing about store, bus or disk ever ends it.
  */
+import { setImmediate } from 'node:timers/promises';
 import type { Bus } from '../../shared/bus/contract.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
@@ -42,6 +43,8 @@ const NO_TABLE_AFTER_MS = 2_000;
 /** Without Redis: how often the embedded store is asked (cheap), and MongoDB. */
 const POLL_EMBEDDED_MS = 50;
 const POLL_MONGODB_MS = 1_000;
+/** Objects of the copy that are compiled without a pause. */
+const SEED_SLICE = 200;
 /** Backends named in one event at most; there may be thousands behind one switch. */
 const MAX_EVENT_BACKENDS = 50;
 /** Kinds that decide which sockets are wanted. */
@@ -144,7 +147,11 @@ export class SyncProcess {
       () => this.#store?.live ?? null,
       () => this.#state.record(),
     );
-    this.#stats = new MergedStats((name) => this.#guard.table.service(name) !== undefined);
+    // Before there is a table nothing is known to be gone.
+    this.#stats = new MergedStats((name) => {
+      const { hasTable, table } = this.#distributor;
+      return !hasTable || table.has(`service/${name}`);
+    });
     this.#internal = settings.internal === null ? null : this.#internalPort(settings.internal);
     this.#defaultCertificate = new DefaultCertificate(settings.certs, clock, log, (change) => {
       void this.#intake.changed([change], clock.monotonic());
@@ -159,7 +166,8 @@ export class SyncProcess {
     await this.#defaultCertificate.start();
     await this.#intake.idle();
     if (this.#closing.signal.aborted) return;
-    if (this.#copy !== null) this.#resume(this.#copy);
+    if (this.#copy !== null) await this.#resume(this.#copy);
+    if (this.#closing.signal.aborted) return;
     this.#after(NO_TABLE_AFTER_MS, () => this.#storeLate());
     void this.#openStore();
     void this.#openBus();
@@ -216,20 +224,24 @@ export class SyncProcess {
     await this.#store?.close();
   }
 
-  #resume(copy: Copy): void {
+  async #resume(copy: Copy): Promise<void> {
     this.#options.log.info('copy_used', 'the last-known-good copy is in force until the store answers', {
       seq: copy.seq,
       objects: copy.entries.length,
     });
-    seedObjects(this.#objects, copy);
-    const beside = [...this.#intake.takeEarly(), ...this.#secrets.seed(copy.secrets)];
-    this.#guard.seed(copy.entries);
-    const entries = [...this.#guard.admit(beside), ...copy.entries];
+    const beside = this.#guard.admit([...this.#intake.takeEarly(), ...this.#secrets.seed(copy.secrets)]);
+    this.#watch.resolver.seed(copy.names);
     this.#state.resume(copy.seq, copy.hash);
     this.#intake.resume(copy.seq);
-    this.#watch.resolver.seed(copy.names);
-    void this.#watch.follow(this.#guard.takeServices());
-    this.#distributor.install(entries, copy.seq);
+    // Serving processes begin with it while it is compiled here.
+    this.#distributor.install([...beside, ...copy.entries], copy.seq);
+    await setImmediate();
+    seedObjects(this.#objects, copy);
+    for (let from = 0; from < copy.entries.length; from += SEED_SLICE) {
+      this.#guard.seed(copy.entries.slice(from, from + SEED_SLICE));
+      await setImmediate();
+    }
+    await this.#watch.follow(this.#guard.takeServices());
     this.#state.review();
   }
 
@@ -295,6 +307,7 @@ export class SyncProcess {
     if (this.#bus === null) return;
     new BusLink(this.#bus, {
       node: settings.node,
+      clock,
       table: this.#guard.table,
       distributor: this.#distributor,
       questions: this.#questions,
