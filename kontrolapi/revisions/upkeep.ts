@@ -6,8 +6,10 @@
 import { SETTINGS_NAME } from '../../shared/model/kinds.ts';
 import type { Settings } from '../../shared/model/settings.ts';
 import type { ApiContext } from '../context.ts';
+import { keepNodeKeys } from '../node-keys.ts';
 
 const RETENTION_MS = 3_600_000;
+const NODE_KEYS_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 const DEFAULT_DAYS = 90;
 const DEFAULT_REVISIONS = 1_000;
@@ -30,15 +32,17 @@ export class Upkeep {
     this.#unsubscribes.push(bus.subscribe('updateProxy', look), bus.onConnected(look));
     this.#every(settings.ttlMs, () => this.#follow());
     this.#every(RETENTION_MS, () => this.#retain());
+    // They are wanted at once: without its key a secure page is closed.
+    this.whenReachable(() => this.#keepNodeKeys(), 0);
+    this.#every(NODE_KEYS_MS, () => this.#keepNodeKeys());
     look();
   }
 
   /** Runs `work` until it succeeds once, with growing pauses. */
   whenReachable(work: () => Promise<void>, retryMs = FIRST_RETRY_MS): void {
     if (this.#closed) return;
-    this.#after(retryMs, () =>
-      work().catch(() => this.whenReachable(work, Math.min(retryMs * 2, this.#context.settings.ttlMs))),
-    );
+    const next = Math.min(Math.max(retryMs * 2, FIRST_RETRY_MS), this.#context.settings.ttlMs);
+    this.#after(retryMs, () => work().catch(() => this.whenReachable(work, next)));
   }
 
   async close(): Promise<void> {
@@ -66,6 +70,11 @@ export class Upkeep {
     if (last === null) return;
     await store.trim(last);
     log.info('history_trimmed', `revisions up to ${last} were removed`, { seq: last });
+  }
+
+  #keepNodeKeys(): Promise<void> {
+    const { store, settings, clock } = this.#context;
+    return keepNodeKeys(store.live, settings.secret, clock);
   }
 
   #every(ms: number, work: () => Promise<void>): void {

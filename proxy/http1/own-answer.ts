@@ -22,6 +22,8 @@ export interface OwnAnswerWriting {
 }
 
 const ALLOWED = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS';
+/** Causes that say that nobody is there to ask. */
+const NOWHERE: ReadonlySet<CauseCode> = new Set(['no_routes', 'host_unknown', 'route_unknown']);
 const NO_BODY = Buffer.alloc(0);
 
 export interface PageOptions {
@@ -75,8 +77,7 @@ export function ownAnswer(
       return { status: decision.status, fields: [...type, ...ownFields(requestId)], body };
     }
     case 'page': {
-      const nowhere = decision.cause === 'host_unknown' || decision.cause === 'route_unknown';
-      return head.asterisk && nowhere ? optionsAnswer(requestId) : null;
+      return head.asterisk && NOWHERE.has(decision.cause) ? optionsAnswer(requestId) : null;
     }
     default:
       return decision satisfies never;

@@ -45,6 +45,16 @@ test('an unknown host and an unknown path are not found', () => {
   assert.equal(decision.labels.domain, SHOP);
 });
 
+test('without any domain the answer says that there is no site yet', () => {
+  const table = tableOf([serviceEntry('web')]);
+  assert.equal(summary(decide(table, request('/'))), 'page no_routes');
+  table.apply([domainEntry(SHOP, { service: 'web' })]);
+  const elsewhere = request('/', { host: 'other.example.com' });
+  assert.equal(summary(decide(table, elsewhere)), 'page host_unknown');
+  table.apply([{ kind: 'domain', name: SHOP, doc: null }]);
+  assert.equal(summary(decide(table, elsewhere)), 'page no_routes');
+});
+
 test('names of object properties are just unknown hosts', () => {
   for (const host of ['constructor', '__proto__', 'toString', '']) {
     assert.equal(summary(decide(shop({}), request('/', { host }))), 'page host_unknown');

@@ -24,7 +24,7 @@ export function decide(table: Table, request: RequestView, recorder: Recorder | 
   recorder?.stage('host');
   const domain = table.domainOf(request.host);
   if (recorder !== null) explainHosts(table, request.host, domain, recorder);
-  if (domain === undefined) return page('host_unknown', noLabels(table), null);
+  if (domain === undefined) return page(table.empty ? 'no_routes' : 'host_unknown', noLabels(table), null);
   const view = domainView(table, domain);
   const response = request.secure ? domain.responseSecure : null;
   if (domain.broken !== null) return page('quarantined', view.labels, response);

@@ -154,6 +154,11 @@ export class Table implements ViewSource {
     return this.#domains.get(name);
   }
 
+  /** Whether there is no domain at all: nobody has set up a site yet. */
+  get empty(): boolean {
+    return this.#domains.size === 0;
+  }
+
   domains(): IterableIterator<CompiledDomain> {
     return this.#domains.values();
   }

@@ -236,22 +236,24 @@ describe('targets', () => {
   it('OPTIONS * is forwarded as *, or answered when there is no site', async () => {
     const message = await forwarded('OPTIONS * HTTP/1.1\r\nHost: a\r\n');
     assert.equal(message.line, 'OPTIONS * HTTP/1.1');
-    await withProxy(
-      {
-        decide: ({ rawPath }, { labels }) => {
-          assert.equal(rawPath, '*');
-          return { type: 'page', cause: 'host_unknown', retryAfter: null, labels, response: null };
+    for (const cause of ['host_unknown', 'route_unknown', 'no_routes'] as const) {
+      await withProxy(
+        {
+          decide: ({ rawPath }, { labels }) => {
+            assert.equal(rawPath, '*');
+            return { type: 'page', cause, retryAfter: null, labels, response: null };
+          },
         },
-      },
-      async (proxy) => {
-        const client = await proxy.client();
-        client.write('OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n');
-        const answer = await client.readMessage();
-        assert.equal(answer.status, 204);
-        assert.ok(answer.fields.has('allow'));
-        assert.equal(answer.fields.has('content-length'), false);
-      },
-    );
+        async (proxy) => {
+          const client = await proxy.client();
+          client.write('OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n');
+          const answer = await client.readMessage();
+          assert.equal(answer.status, 204, cause);
+          assert.ok(answer.fields.has('allow'));
+          assert.equal(answer.fields.has('content-length'), false);
+        },
+      );
+    }
   });
 
   it('Max-Forwards counts down on OPTIONS, and 0 is answered here', async () => {

@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, beforeEach, test } from 'node:test';
+import { ManualClock } from '../shared/clock.ts';
+import { silentLog } from '../shared/log.ts';
+import { isEncrypted, open, SEALED_FIELD } from '../shared/secrets.ts';
+import type { Store } from '../shared/store/contract.ts';
+import { openStore } from '../shared/store/open.ts';
+import { keepNodeKeys, TICKET_KEYS_AGE_MS } from './node-keys.ts';
+
+let folder: string;
+let store: Store;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kontrol-node-keys-'));
+  store = await openStore({ mongoUrl: null, data: folder }, silentLog);
+});
+after(async () => {
+  await store.close();
+  await rm(folder, { recursive: true, force: true });
+});
+beforeEach(async () => {
+  for (const { _id } of await store.live.list('secrets')) await store.live.delete('secrets', _id);
+});
+
+const sealed = async (name: string) => String((await store.live.get('secrets', name))?.[SEALED_FIELD]);
+const opened = async (name: string, secret: string | null = null) => open(await sealed(name), secret);
+
+test('a fresh store gets both keys, as long as their users want them', async () => {
+  await keepNodeKeys(store.live, null, new ManualClock());
+  assert.equal(Buffer.from(await opened('cookie-key'), 'base64url').length, 32);
+  assert.equal(Buffer.from(await opened('ticket-keys'), 'base64').length, 48);
+});
+
+test('keys are sealed with KONTROL_SECRET', async () => {
+  await keepNodeKeys(store.live, 'pass', new ManualClock());
+  for (const name of ['cookie-key', 'ticket-keys']) {
+    assert.ok(isEncrypted(await sealed(name)), name);
+    assert.ok((await opened(name, 'pass')).length > 40, name);
+  }
+});
+
+test('several processes that start at once agree on one key', async () => {
+  const clock = new ManualClock();
+  const seen = await Promise.all(
+    Array.from({ length: 8 }, async () => {
+      await keepNodeKeys(store.live, null, clock);
+      return `${await opened('cookie-key')} ${await opened('ticket-keys')}`;
+    }),
+  );
+  assert.equal(new Set(seen).size, 1);
+});
+
+test('ticket keys are replaced when they are a day old, once; the cookie key stays', async () => {
+  const clock = new ManualClock();
+  await keepNodeKeys(store.live, null, clock);
+  const before = [await opened('cookie-key'), await opened('ticket-keys')];
+  clock.advance(TICKET_KEYS_AGE_MS - 1);
+  await keepNodeKeys(store.live, null, clock);
+  assert.deepEqual([await opened('cookie-key'), await opened('ticket-keys')], before);
+  clock.advance(1);
+  await Promise.all(Array.from({ length: 4 }, () => keepNodeKeys(store.live, null, clock)));
+  assert.equal(await opened('cookie-key'), before[0]);
+  assert.notEqual(await opened('ticket-keys'), before[1]);
+  assert.equal((await store.live.get('secrets', 'ticket-keys'))?.v, 2);
+});
