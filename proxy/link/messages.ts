@@ -55,6 +55,8 @@ export type ToServing =
 export type Question =
   /** Answered by `BackendStatus[]` of `proxy/upstream/upstreams.ts`: active requests and tunnels of each backend. */
   | { readonly type: 'backends' }
+  /** How one address of a service stands; answered by `BackendUse` of `proxy/upstream/upstreams.ts`. */
+  | { readonly type: 'backend'; readonly service: string; readonly address: string }
   /** A request of the recent past by its id; answered by its RequestRecord, or null. */
   | { readonly type: 'request'; readonly id: string };
 

@@ -30,6 +30,8 @@ export interface UpstreamContext {
   readonly log: Log;
   readonly random: () => number;
   readonly names: Names;
+  /** Endpoints that the table names no longer while requests or tunnels are still under way on them. */
+  readonly leaving: Set<Endpoint>;
   /** False for addresses (`ip:port`, `[v6]:port`, `unix:/path`) that no backend may have. */
   mayConnect(address: string): boolean;
   /** For the other processes of the node. */
@@ -110,6 +112,10 @@ export class Endpoint implements ConnectionOwner, Timed {
 
   get removed(): boolean {
     return this.#removed;
+  }
+
+  get busy(): boolean {
+    return this.active + this.tunnels > 0;
   }
 
   /** Out because of failures of real traffic. */
@@ -407,6 +413,9 @@ export class Endpoint implements ConnectionOwner, Timed {
     this.owner.context.timers.remove(this);
     if (this.name !== null) this.owner.context.names.unwatch(this.name, this);
     this.#closeIdle(() => true);
+    const { leaving } = this.owner.context;
+    for (const endpoint of leaving) if (!endpoint.busy) leaving.delete(endpoint);
+    if (this.busy) leaving.add(this);
   }
 }
 

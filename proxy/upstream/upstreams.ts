@@ -30,6 +30,13 @@ export interface BackendStatus {
   readonly idle: number;
 }
 
+/** Whether traffic goes to an address of a service, and whether any is under way, also if the table names it no longer. */
+export interface BackendUse {
+  /** A key names it in a state that takes requests: `ready`, or `lost` as the last resort. */
+  readonly balanced: boolean;
+  readonly busy: boolean;
+}
+
 /** The ticket of a request that was answered inside `acquire`. */
 const ANSWERED: Ticket = { cancel() {} };
 const NO_BACKENDS: readonly Backend[] = [];
@@ -47,6 +54,7 @@ class ServiceUpstreams implements Upstreams {
       clock,
       log,
       names: new Names(),
+      leaving: new Set(),
       random: options.random ?? Math.random,
       mayConnect: options.mayConnect ?? (() => true),
       onFailures: options.onFailures ?? (() => {}),
@@ -161,6 +169,23 @@ class ServiceUpstreams implements Upstreams {
       }
     }
     return all;
+  }
+
+  /** How one address stands; neither balanced nor busy when there is no such backend. */
+  use(service: string, address: string): BackendUse {
+    const state = this.#services.get(service);
+    let balanced = false;
+    let busy = state?.endpoints.get(address)?.busy ?? false;
+    for (const keyState of state?.keys.values() ?? []) {
+      for (const backend of keyState.backends) {
+        if (backend.address !== address) continue;
+        balanced ||= backend.state === 'ready' || backend.state === 'lost';
+      }
+    }
+    for (const endpoint of this.#context.leaving) {
+      busy ||= endpoint.busy && endpoint.address === address && endpoint.owner.name === service;
+    }
+    return { balanced, busy };
   }
 
   /** Requests that wait for a connection, over all services. */
