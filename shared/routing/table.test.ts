@@ -34,7 +34,7 @@ function filled(...entries: readonly TableEntry[]): Table {
 
 test('an empty table knows no host and has every default', () => {
   const table = new Table();
-  assert.equal(ask(table, 'a.example.com'), 'page host_unknown');
+  assert.equal(ask(table, 'a.example.com'), 'page no_routes');
   assert.equal(table.limits().headSize, 16_384);
   assert.equal(table.via(), true);
   assert.equal(table.publicHttpsPort, 443);
