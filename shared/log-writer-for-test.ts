@@ -18,29 +18,26 @@ function writeAll(): void {
   for (let i = 0; i < Number(count); i++) sink.write(line(i));
 }
 
-/** Gives the reader a chance between the lines. */
-async function writeSlowly(): Promise<void> {
-  for (let i = 0; i < Number(count); i++) {
-    sink.write(line(i));
-    if (i % 20 === 0) await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-
 function report(message: object): Promise<void> {
   return new Promise((resolve) => process.send?.(message, () => resolve()));
 }
 
 if (what === 'pair') {
-  // Two processes on one pipe: the other one inherits ours.
+  // Two processes on one pipe (the other one inherits ours), both with much to write when the reader begins.
   const other = fork(fileURLToPath(import.meta.url), ['one', count], { stdio: 'inherit' });
+  await once(other, 'message');
+  writeAll();
+  await report({ dropped: sink.dropped });
+  other.send({});
   const answer = once(other, 'message') as Promise<[{ dropped: number }]>;
-  await writeSlowly();
   await sink.drain(10_000);
   const [{ dropped }] = await answer;
   await report({ dropped: sink.dropped + dropped });
   process.disconnect();
 } else if (what === 'one') {
-  await writeSlowly();
+  writeAll();
+  await report({});
+  await once(process, 'message');
   await sink.drain(10_000);
   await report({ dropped: sink.dropped });
   process.disconnect();

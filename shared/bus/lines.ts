@@ -22,7 +22,6 @@ export class LineReader {
   readonly #onLine: (line: Buffer) => void;
   #held: Buffer[] = [];
   #heldBytes = 0;
-  #skipping = false;
 
   /** `onLine` gets each line without its line feed; of one that is too long only the beginning. */
   constructor(onLine: (line: Buffer) => void) {
@@ -41,13 +40,11 @@ export class LineReader {
   }
 
   #hold(piece: Buffer): void {
-    if (this.#skipping) return;
-    const room = MAX_LINE_BYTES - this.#heldBytes;
-    const kept = piece.subarray(0, room);
+    const kept = piece.subarray(0, MAX_LINE_BYTES - this.#heldBytes);
+    if (kept.length === 0) return;
     // Copied, since a piece is a view of a much larger read buffer.
     this.#held.push(Buffer.from(kept));
     this.#heldBytes += kept.length;
-    this.#skipping = piece.length > room;
   }
 
   #finish(piece: Buffer): void {
@@ -59,7 +56,6 @@ export class LineReader {
     const line = Buffer.concat(this.#held);
     this.#held = [];
     this.#heldBytes = 0;
-    this.#skipping = false;
     this.#onLine(line);
   }
 }
