@@ -10,6 +10,7 @@ import {
   type Filter,
   MongoClient,
   MongoError,
+  MongoTopologyClosedError,
 } from 'mongodb';
 import { KontrolError } from '../errors.ts';
 import { fromBson, toBson, toRecord } from './mongodb-codec.ts';
@@ -44,7 +45,9 @@ const SOCKET_MS = 4_000;
 type Attempt<T> = (unsure: boolean) => Promise<T>;
 
 export class MongoRecords implements Records {
-  readonly #client: MongoClient;
+  readonly #connect: () => MongoClient;
+  #client: MongoClient;
+  #closed = false;
   readonly #database: string;
   readonly #redact: (text: string) => string;
 
@@ -53,22 +56,24 @@ export class MongoRecords implements Records {
     this.#redact = redactor(url);
     this.#database = databaseOf(url);
     try {
-      this.#client = new MongoClient(url, {
-        appName: 'kontrol',
-        serverSelectionTimeoutMS: SELECTION_MS,
-        connectTimeoutMS: SELECTION_MS,
-        waitQueueTimeoutMS: SELECTION_MS,
-        socketTimeoutMS: SOCKET_MS,
-        maxPoolSize: 20,
-        // Both are done here, within the time of the call and with the outcome read back.
-        retryReads: false,
-        retryWrites: false,
-        writeConcern: { w: 'majority', wtimeoutMS: SELECTION_MS },
-        readPreference: 'primary',
-        ignoreUndefined: true,
-        // Text that somebody stored in another encoding must not make its whole collection unreadable.
-        enableUtf8Validation: false,
-      });
+      this.#connect = () =>
+        new MongoClient(url, {
+          appName: 'kontrol',
+          serverSelectionTimeoutMS: SELECTION_MS,
+          connectTimeoutMS: SELECTION_MS,
+          waitQueueTimeoutMS: SELECTION_MS,
+          socketTimeoutMS: SOCKET_MS,
+          maxPoolSize: 20,
+          // Both are done here, within the time of the call and with the outcome read back.
+          retryReads: false,
+          retryWrites: false,
+          writeConcern: { w: 'majority', wtimeoutMS: SELECTION_MS },
+          readPreference: 'primary',
+          ignoreUndefined: true,
+          // Text that somebody stored in another encoding must not make its whole collection unreadable.
+          enableUtf8Validation: false,
+        });
+      this.#client = this.#connect();
     } catch (error) {
       const reason = this.#redact(error instanceof Error ? error.message : String(error));
       throw new KontrolError('cannot_start', `MONGO_URL cannot be used: ${reason}`);
@@ -234,6 +239,7 @@ export class MongoRecords implements Records {
   }
 
   close(): Promise<void> {
+    this.#closed = true;
     return this.#client.close();
   }
 
@@ -277,14 +283,26 @@ export class MongoRecords implements Records {
     return this.#attempt(deadline, work, true);
   }
 
+  /**
+   * A client whose first connects failed side by side keeps a closed topology for ever (driver 7.8): the next call
+   * gets a new one.
+   */
+  #renew(used: MongoClient): void {
+    if (this.#closed || this.#client !== used) return;
+    this.#client = this.#connect();
+    used.close().catch(() => {});
+  }
+
   async #attempt<T>(deadline: Deadline, work: Attempt<T>, writes: boolean): Promise<T> {
     let unsure = false;
     for (let pause = FIRST_PAUSE_MS; ; pause *= 2) {
+      const client = this.#client;
       try {
         return await deadline.race(work(unsure), () => new LateError('it took too long'));
       } catch (error) {
         // Neither the driver's nor out of time: a mistake of ours, or an answer already.
         if (!(error instanceof MongoError || error instanceof LateError)) throw error;
+        if (error instanceof MongoTopologyClosedError) this.#renew(client);
         const failure = failureOf(error);
         unsure ||= writes && (failure === 'broken' || failure === 'late');
         const again = failure === 'broken' || failure === 'again';
