@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -13,6 +13,17 @@ const folder = mkdtempSync(join(tmpdir(), 'kontrol-observe-'));
 after(() => rmSync(folder, { recursive: true }));
 
 const linesOf = (path: string) => readFileSync(path, 'utf8').split('\n').slice(0, -1);
+
+test('close gives the descriptor of the file back, and may be called twice', async () => {
+  const openDescriptors = () => readdirSync('/proc/self/fd').length;
+  const before = openDescriptors();
+  const observer = createObserver({ accessLog: `json:${join(folder, 'closed.log')}`, log: silentLog });
+  observer.record(exampleRecord());
+  await observer.close();
+  await observer.close();
+  assert.equal(openDescriptors(), before);
+  observer.record(exampleRecord());
+});
 
 test('one record is one line, one count and one place in the ring', async () => {
   const path = join(folder, 'access.log');
@@ -50,7 +61,7 @@ test('after a rotation the lines go to the new file, in either format', async ()
   const path = join(folder, 'rotated.log');
   const observer = createObserver({ accessLog: `combined:${path}`, log: silentLog });
   observer.record(exampleRecord({ target: '/old' }));
-  await observer.close();
+  await observer.flush();
   renameSync(path, `${path}.1`);
   observer.reopen();
   observer.record(exampleRecord({ target: '/new' }));
@@ -80,10 +91,11 @@ test('lines that are lost are counted, and the log says once why', async () => {
   const observer = createObserver({ accessLog: 'json:/dev/full', log });
   for (let round = 0; round < 3; round++) {
     observer.record(exampleRecord());
-    await observer.close();
+    await observer.flush();
   }
   assert.equal(observer.snapshot().logLinesDropped, 3);
   assert.deepEqual(codes, ['access_log_failed']);
+  await observer.close();
 });
 
 test('an access log that cannot be opened stops the start', () => {

@@ -23,7 +23,9 @@ export interface ProcessObserver extends Observer {
   snapshot(full?: boolean): StatsSnapshot;
   /** Opens the file of the access log again, after it was renamed. */
   reopen(): void;
-  /** Writes what waits. */
+  /** Writes what waits; resolves when it is written, or after half a second. */
+  flush(): Promise<void>;
+  /** Writes what waits and closes the file of the access log. */
   close(): Promise<void>;
 }
 
@@ -35,6 +37,7 @@ class JoinedObserver implements ProcessObserver {
   readonly recent: RecentRequests;
   readonly #counters: Counters;
   readonly #sink: LineSink | null;
+  readonly #isStandard: boolean;
   readonly #accessLog: AccessLog | null;
   readonly #log: Log;
 
@@ -44,6 +47,7 @@ class JoinedObserver implements ProcessObserver {
     this.recent = new RecentRequests(options.recent);
     this.#counters = new Counters(options.knowsService);
     this.#sink = target.format === 'off' ? null : this.#open(target.file);
+    this.#isStandard = target.format !== 'off' && target.file === null;
     this.#accessLog =
       target.format === 'off' || this.#sink === null ? null : createAccessLog(target.format, this.#sink);
   }
@@ -76,8 +80,14 @@ class JoinedObserver implements ProcessObserver {
     this.#sink?.reopen();
   }
 
-  async close(): Promise<void> {
+  async flush(): Promise<void> {
     await this.#sink?.drain();
+  }
+
+  async close(): Promise<void> {
+    // The one of stdout belongs to the process.
+    if (this.#isStandard) await this.flush();
+    else await this.#sink?.close();
   }
 
   #open(file: string | null): LineSink {
