@@ -1,7 +1,10 @@
 /** Conformance: documents are brought up to the log by projectors that race, crash and are overtaken. */
 import assert from 'node:assert/strict';
 import { ManualClock } from '../clock.ts';
+import { KontrolError } from '../errors.ts';
+import type { Revision } from '../model/revision.ts';
 import { change, commit, documentsOf, NOTHING, type OnStore, revisionAfter } from './conformance-place.ts';
+import type { Store } from './contract.ts';
 import type { RecordStoreOptions, StoreStep } from './record-store.ts';
 
 export function documentConformance(onStore: OnStore): void {
@@ -71,23 +74,21 @@ export function documentConformance(onStore: OnStore): void {
     assert.ok(store);
     const revisions = [];
     let last = NOTHING;
-    for (let n = 1; n <= 30; n++) {
-      const changes = ['a', 'b', 'c'].map((name) =>
-        change('rule', name, (n + name.length) % 5 ? { n } : null),
-      );
+    for (let n = 1; n <= 10; n++) {
+      const changes = ['a', 'b', 'c'].map((name) => change('rule', name, n % 4 ? { n } : null));
       const revision = revisionAfter(last, ...changes, change('page', `p${n}`, { n }));
       await store.append(revision);
       revisions.push(revision);
       last = revision;
     }
     const shuffled = revisions.flatMap((revision) => stores.map((each) => ({ each, revision })));
-    await Promise.all(shuffled.map(({ each, revision }) => each.project(revision)));
-    assert.equal(await store.mark(), 30);
+    await Promise.all(shuffled.map(({ each, revision }) => projectedAtLast(each, revision)));
+    assert.equal(await store.mark(), 10);
     assert.deepEqual(
       (await documentsOf(store, 'rule')).map(([name, rev, doc]) => [name, rev, doc]),
-      ['a', 'b', 'c'].map((name) => [name, 30, { n: 30 }]),
+      ['a', 'b', 'c'].map((name) => [name, 10, { n: 10 }]),
     );
-    assert.equal((await store.load('page')).documents.length, 30);
+    assert.equal((await store.load('page')).documents.length, 10);
   });
 
   onStore('a slow projector that was overtaken by a delete does not bring the object back', async (place) => {
@@ -115,39 +116,48 @@ export function documentConformance(onStore: OnStore): void {
     },
   );
 
-  onStore('a projector that was held up for longer than a call may take writes no more', async (place) => {
-    const store = await place.open();
-    const clock = new ManualClock();
-    const first = revisionAfter(NOTHING, change('page', 'before', {}), change('rule', 'a', { n: 1 }));
-    await store.append(first);
-    const slow = await pausedProjector(place, 'documents', first, { clock });
-    await commit(store, change('rule', 'a', null));
-    clock.advance(60_000);
-    await assert.rejects(slow.finish(), { code: 'store_unavailable' });
-    assert.deepEqual(await documentsOf(store, 'rule'), [['a', 2, null]]);
-  });
+  onStore(
+    'a projector that was held up for longer than a call may take brings nothing back',
+    async (place) => {
+      const clock = new ManualClock();
+      const store = await place.open({ clock });
+      const first = revisionAfter(NOTHING, change('page', 'before', {}), change('rule', 'a', { n: 1 }));
+      await store.append(first);
+      const slow = await pausedProjector(place, 'documents', first, { clock });
+      await commit(store, change('rule', 'a', null));
+      await commit(store, change('page', 'after', {}));
+      await store.trim(2);
+      clock.advance(60_000);
+      await store.trim(2);
+      assert.deepEqual(await documentsOf(store, 'rule'), []);
+      await assert.rejects(slow.finish(), { code: 'store_unavailable' });
+      assert.deepEqual(await documentsOf(store, 'rule'), []);
+    },
+  );
 
   onStore(
     'trim drops revisions up to the number given, never the head nor beyond the mark',
     async (place) => {
       const store = await place.open();
       for (let n = 1; n <= 6; n++) await commit(store, change('rule', `r${n}`, { n }));
-      const unprojected = revisionAfter(await store.head(), change('rule', 'late', {}));
+      const late = revisionAfter(await store.head(), change('rule', 'late', {}));
+      const unprojected = revisionAfter(late, change('rule', 'later', {}));
+      await store.append(late);
       await store.append(unprojected);
       await store.trim(3);
       assert.deepEqual(await store.since(0), { trimmed: true });
       assert.deepEqual(await store.since(2), { trimmed: true });
       const rest = await store.since(3);
-      assert.deepEqual(rest.trimmed ? [] : rest.revisions.map((each) => each.seq), [4, 5, 6, 7]);
+      assert.deepEqual(rest.trimmed ? [] : rest.revisions.map((each) => each.seq), [4, 5, 6, 7, 8]);
       await store.trim(1_000);
-      assert.deepEqual(await store.since(6), { trimmed: false, revisions: [unprojected] });
+      assert.deepEqual(await store.since(6), { trimmed: false, revisions: [late, unprojected] });
       await store.project(unprojected);
       await store.trim(1_000);
-      assert.deepEqual(await store.head(), { seq: 7, id: unprojected.id });
-      assert.equal(await store.mark(), 7);
-      assert.equal((await store.load('rule')).documents.length, 7);
-      await commit(store, change('rule', 'r1', { n: 8 }));
-      assert.equal((await store.load('rule')).documents.find(({ name }) => name === 'r1')?.rev, 8);
+      assert.deepEqual(await store.head(), { seq: 8, id: unprojected.id });
+      assert.equal(await store.mark(), 8);
+      assert.equal((await store.load('rule')).documents.length, 8);
+      await commit(store, change('rule', 'r1', { n: 9 }));
+      assert.equal((await store.load('rule')).documents.find(({ name }) => name === 'r1')?.rev, 9);
     },
   );
 
@@ -208,5 +218,16 @@ export function documentConformance(onStore: OnStore): void {
         return projected;
       },
     };
+  }
+}
+
+/** A store that is overrun says so, and projecting again is always safe. */
+async function projectedAtLast(store: Store, revision: Revision): Promise<void> {
+  for (;;) {
+    try {
+      return await store.project(revision);
+    } catch (error) {
+      if (!(error instanceof KontrolError && error.code === 'store_unavailable')) throw error;
+    }
   }
 }
