@@ -41,10 +41,6 @@ export function effectiveChanges(view: View, changes: readonly Change[]): Change
   return changes.filter(({ kind, name, doc }) => !sameDocument(view.get(kind, name)?.doc ?? null, doc));
 }
 
-export function describe(view: View, changes: readonly Change[]): Difference[] {
-  return changes.map((change) => difference(change, view.get(change.kind, change.name)?.doc ?? null));
-}
-
 export function difference({ kind, name, doc }: Change, before: Doc | null): Difference {
   const fields: FieldChange[] = [];
   compare(before ?? undefined, doc ?? undefined, '', fields);

@@ -67,6 +67,59 @@ test('a read that came while another was on its way sees what was written in bet
   assert.notEqual(present.state.get('page', 'b'), undefined);
 });
 
+test('what this process appended is known at once, and read only once', async () => {
+  const present = new Present(store, silentLog);
+  await present.catchUp();
+  const { seq, id, store: identity } = present.head();
+  const changes = [{ kind: 'page' as const, name: 'own', doc: { name: 'own' } }];
+  const own = {
+    seq: seq + 1,
+    id: 'own',
+    previous: id,
+    store: identity,
+    at: 0,
+    author: '',
+    message: '',
+    changes,
+  };
+  await store.append(own);
+  present.appended(own);
+  assert.equal(present.state.get('page', 'own')?.rev, seq + 1);
+  present.appended(own);
+  await append('after', {});
+  await present.catchUp();
+  assert.equal(present.seq, seq + 2);
+  assert.notEqual(present.state.get('page', 'after'), undefined);
+  assert.equal(present.reloads, 1);
+});
+
+test('a store that was restored to before what this process knows is read afresh', async () => {
+  let restored = false;
+  const head = await store.head();
+  const present = new Present(
+    storeWith({ head: () => (restored ? Promise.resolve(head) : store.head()) }),
+    silentLog,
+  );
+  await present.catchUp();
+  const { seq, id, store: identity } = present.head();
+  const changes = [{ kind: 'page' as const, name: 'lost', doc: { name: 'lost' } }];
+  // Acknowledged, but the node of the database that had it is gone.
+  present.appended({
+    seq: seq + 1,
+    id: 'lost',
+    previous: id,
+    store: identity,
+    at: 0,
+    author: '',
+    message: '',
+    changes,
+  });
+  assert.equal(present.seq, seq + 1);
+  restored = true;
+  await present.catchUp();
+  assert.deepEqual([present.seq, present.state.get('page', 'lost')], [seq, undefined]);
+});
+
 test('nothing read yet is store_unavailable, something read is remembered while the store hangs', async () => {
   const clock = new ManualClock();
   const away = new Present(

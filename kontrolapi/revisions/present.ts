@@ -6,6 +6,7 @@ import type { Clock } from '../../shared/clock.ts';
 import { KontrolError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { KINDS } from '../../shared/model/kinds.ts';
+import type { Revision } from '../../shared/model/revision.ts';
 import type { Store } from '../../shared/store/contract.ts';
 import { Follower } from '../../shared/store/follower.ts';
 import { within } from '../within.ts';
@@ -46,7 +47,7 @@ export class Present {
     return this.#seq;
   }
 
-  /** Hash of all objects at `seq`; nodes report theirs. */
+  /** Hash of all objects as last read from the store; nodes report theirs. */
   get hash(): string {
     return this.#follower.hash;
   }
@@ -87,23 +88,44 @@ export class Present {
     );
   }
 
+  /** A revision that this process just put on top of `head()`: known at once, without reading it back. */
+  appended(revision: Revision): void {
+    if (revision.seq === this.#seq + 1 && revision.previous === this.#id) this.#apply(revision);
+  }
+
   async #step(): Promise<void> {
+    const began = this.#seq;
     const { reloaded, revisions } = await this.#follower.catchUp();
-    if (reloaded) {
-      const state = new State();
-      for (const kind of KINDS) {
-        for (const [name, { rev, doc }] of this.#follower.objects(kind)) state.put(kind, name, { rev, doc });
-      }
-      this.#state = state;
-      this.reloads++;
-      this.#log.info('state_loaded', 'the objects were read from the store', { seq: this.#follower.seq });
+    // A store that ends before what was known when the step began was restored to an earlier state.
+    if (reloaded || this.#follower.seq < began || !this.#goesOn(revisions)) this.#takeAll();
+    else for (const revision of revisions) if (revision.seq > this.#seq) this.#apply(revision);
+  }
+
+  /** Whether what was read is, or follows on, what this process has appended meanwhile. */
+  #goesOn(revisions: readonly Revision[]): boolean {
+    return revisions.every(
+      ({ seq, id, previous }) =>
+        (seq !== this.#seq || id === this.#id) && (seq !== this.#seq + 1 || previous === this.#id),
+    );
+  }
+
+  #apply({ seq, id, changes }: Revision): void {
+    for (const { kind, name, doc } of changes) {
+      this.#state.put(kind, name, doc === null ? null : { rev: seq, doc });
     }
-    for (const { seq, changes } of revisions) {
-      for (const { kind, name, doc } of changes) {
-        this.#state.put(kind, name, doc === null ? null : { rev: seq, doc });
-      }
+    this.#seq = seq;
+    this.#id = id;
+  }
+
+  #takeAll(): void {
+    const state = new State();
+    for (const kind of KINDS) {
+      for (const [name, { rev, doc }] of this.#follower.objects(kind)) state.put(kind, name, { rev, doc });
     }
+    this.#state = state;
     this.#seq = this.#follower.seq;
     this.#id = this.#follower.id;
+    this.reloads++;
+    this.#log.info('state_loaded', 'the objects were read from the store', { seq: this.#seq });
   }
 }

@@ -134,6 +134,45 @@ test('a decision that is refused after losing a number writes nothing', async ()
   );
 });
 
+test('a state that moves on while a change is decided is decided against again', async () => {
+  const rival = writerOn();
+  const { writer, present } = writerOn();
+  await writer.submit(put('a'));
+  let rounds = 0;
+  const rejected = writer.submit({
+    ...put('b'),
+    async decide(view) {
+      if (view.get('page', 'rival') !== undefined) throw new KontrolError('precondition_failed');
+      rounds++;
+      await rival.writer.submit(put('rival'));
+      await present.catchUp();
+      return [{ kind: 'page', name: 'b', doc: { name: 'b' } }];
+    },
+  });
+  await assert.rejects(rejected, { code: 'precondition_failed' });
+  assert.equal(rounds, 1);
+  assert.equal((await log()).length, 2);
+});
+
+test('a refusal, or nothing to do, is told only about the newest state', async () => {
+  const rival = writerOn();
+  const { writer, present } = writerOn();
+  await writer.submit(put('a', { labels: { by: 'us' } }));
+  await rival.writer.submit(put('a', { labels: { by: 'rival' } }));
+  assert.equal(present.seq, 1, 'this process has not heard of it');
+  const back = await writer.submit(put('a', { labels: { by: 'us' } }));
+  assert.deepEqual([back.seq, back.written], [3, true]);
+  await rival.writer.submit(put('c'));
+  const found = await writer.submit({
+    ...put('d'),
+    decide(view) {
+      if (view.get('page', 'c') === undefined) throw new KontrolError('not_found');
+      return [];
+    },
+  });
+  assert.equal(found.seq, 4);
+});
+
 test('a change that changes nothing, and a dry run, write nothing', async () => {
   const { writer } = writerOn();
   await writer.submit(put('a', { labels: { x: '1' } }));
@@ -207,7 +246,7 @@ test('a projection that fails or hangs holds up no answer for long, and is made 
 
 test('a queue that is full refuses at once', async () => {
   const { writer } = writerOn({ identity: hanging().call });
-  const waiting = Array.from({ length: 2_001 }, (_, index) => writer.submit(put(`p${index}`)));
+  const waiting = Array.from({ length: 2_002 }, (_, index) => writer.submit(put(`p${index}`)));
   for (const each of waiting) each.catch(() => {});
   await assert.rejects(waiting.at(-1) as Promise<unknown>, { code: 'store_unavailable' });
 });

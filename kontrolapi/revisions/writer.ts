@@ -12,12 +12,11 @@ import type { Kind } from '../../shared/model/kinds.ts';
 import type { Change, Revision } from '../../shared/model/revision.ts';
 import type { Store } from '../../shared/store/contract.ts';
 import type { KindRules } from '../resources/kind-rules.ts';
-import { within } from '../within.ts';
-import { type Difference, describe, difference, effectiveChanges } from './difference.ts';
+import { type Difference, difference, effectiveChanges } from './difference.ts';
 import type { Present } from './present.ts';
 import { Projector } from './projector.ts';
 import { type Locate, validateChanges, type Warning } from './validation.ts';
-import { Draft, type View } from './view.ts';
+import { type Doc, Draft, type View } from './view.ts';
 
 /** A change that is wanted. `decide` may run several times, each time against a newer state. */
 export interface Intent {
@@ -50,7 +49,6 @@ export interface Outcome {
 const DEADLINE_MS = 4_700;
 /** The documents usually follow at once; a slow projection does not hold up an answer longer than this. */
 const PROJECTION_PATIENCE_MS = 300;
-const KNOWN_PATIENCE_MS = 500;
 const MAX_WAITING = 2_000;
 
 interface Job {
@@ -81,6 +79,7 @@ export class Writer {
   readonly #rules: (kind: Kind) => KindRules;
   readonly #projector: Projector;
   readonly #queue: Job[] = [];
+  #current: Job | null = null;
   #running = false;
   #closed = false;
   /** Revisions appended by this process. */
@@ -135,100 +134,121 @@ export class Writer {
   close(): void {
     this.#closed = true;
     this.#projector.close();
+    if (this.#current?.stage === 'waiting') this.#current.reject(new KontrolError('store_unavailable'));
     for (const job of this.#queue.splice(0)) job.reject(new KontrolError('store_unavailable'));
   }
 
   async #run(): Promise<void> {
     if (this.#running) return;
     this.#running = true;
-    while (this.#queue.length > 0) {
+    for (let job = this.#queue.shift(); job !== undefined; job = this.#queue.shift()) {
+      if (job.settled) continue;
+      this.#current = job;
       try {
-        await this.#present.catchUp();
+        await this.#perform(job);
       } catch (error) {
-        // Everyone who waits would get the same answer, five seconds later each.
-        for (const job of this.#queue.splice(0)) job.reject(error);
-        break;
-      }
-      // What arrives meanwhile waits for the next look at the head.
-      for (const job of this.#queue.splice(0)) {
-        if (!job.settled) await this.#perform(job).catch((error: unknown) => job.reject(error));
+        job.reject(error);
+        // Everyone who waits would get the same answer, seconds later each.
+        if (isAway(error)) for (const other of this.#queue.splice(0)) other.reject(error);
       }
     }
+    this.#current = null;
     this.#running = false;
   }
 
+  /**
+   * Decides on what is known and appends: a number that is still free proves that nothing newer was missed. A
+   * refusal, or that nothing is to be done, holds only against a state that was read after the change was asked for.
+   */
   async #perform(job: Job): Promise<void> {
+    let fresh = false;
     while (!job.settled) {
-      const view = this.#present.state;
-      const wanted = await job.intent.decide(view);
-      const changes = job.intent.writeUnchanged === true ? wanted : effectiveChanges(view, wanted);
-      const warnings = validateChanges(
-        new Draft(view, changes),
-        changes,
-        this.#rules,
-        job.intent.locate ?? atTop,
-      );
-      const began = this.#clock.monotonic();
-      if (changes.length === 0 || job.dryRun) {
-        const differences = describe(view, changes);
-        const seq = this.#present.seq;
-        job.resolve({ seq, written: false, changes, differences: () => differences, warnings, began });
+      if (!fresh && !this.#present.loaded) {
+        await this.#present.catchUp();
+        fresh = true;
+      }
+      const plan = await this.#plan(job).catch((error: unknown) => {
+        if (fresh) throw error;
+        return null;
+      });
+      const idle = plan !== null && (plan.changes.length === 0 || job.dryRun);
+      if (plan !== null && !idle) {
+        if (await this.#append(job, plan)) return;
+      } else if (plan !== null && fresh) {
+        job.resolve(outcomeOf(plan, this.#present.seq, false));
         return;
       }
-      const before = changes.map(({ kind, name }) => view.get(kind, name)?.doc ?? null);
-      const revision = this.#revision(job.intent, changes);
-      if (!(await this.#append(job, revision))) {
-        await this.#present.catchUp();
-        continue;
-      }
-      this.written++;
-      const outcome: Outcome = {
-        seq: revision.seq,
-        written: true,
-        changes,
-        differences: () => changes.map((change, index) => difference(change, before[index] ?? null)),
-        warnings,
-        began,
-      };
-      this.#log.info('revision_written', `${revision.author}: ${changes.length} object(s)`, {
-        seq: revision.seq,
-        author: revision.author,
-      });
-      void this.#projector.project(revision, PROJECTION_PATIENCE_MS).then(() => job.resolve(outcome));
-      return;
+      if (!job.settled) await this.#present.catchUp();
+      fresh = true;
     }
   }
 
+  /** What the change would write on top of the state it was decided against; null when that moved on meanwhile. */
+  async #plan(job: Job): Promise<Plan | null> {
+    const head = this.#present.head();
+    const view = this.#present.state;
+    const wanted = await job.intent.decide(view);
+    if (this.#present.seq !== head.seq || this.#present.state !== view) return null;
+    const changes = job.intent.writeUnchanged === true ? wanted : effectiveChanges(view, wanted);
+    const locate = job.intent.locate ?? atTop;
+    const warnings = validateChanges(new Draft(view, changes), changes, this.#rules, locate);
+    const before = changes.map(({ kind, name }) => view.get(kind, name)?.doc ?? null);
+    return { head, changes, before, warnings, began: this.#clock.monotonic() };
+  }
+
   /** True when the revision is in the log; then this process and the nodes know it too. */
-  async #append(job: Job, revision: Revision): Promise<boolean> {
+  async #append(job: Job, plan: Plan): Promise<boolean> {
+    const revision = this.#revision(job.intent, plan);
     job.stage = 'appending';
     if ((await this.#store.append(revision)) === 'taken') {
       job.stage = 'waiting';
       return false;
     }
     job.stage = 'written';
+    this.written++;
+    this.#present.appended(revision);
     this.#bus.publish('updateProxy', { seq: revision.seq });
-    // The revision stands; should the store be gone right now, the next change begins with a catch-up.
-    await within(this.#present.catchUp(), KNOWN_PATIENCE_MS, this.#clock).catch(() => {});
+    const { seq, author, changes } = revision;
+    this.#log.info('revision_written', `${author}: ${changes.length} object(s)`, { seq, author });
+    const outcome = outcomeOf(plan, seq, true);
+    void this.#projector.project(revision, PROJECTION_PATIENCE_MS).then(() => job.resolve(outcome));
     return true;
   }
 
-  #revision(intent: Intent, changes: readonly Change[]): Revision {
-    const { seq, id, store } = this.#present.head();
+  #revision({ author, message }: Intent, { head, changes, before }: Plan): Revision {
     return {
-      seq: seq + 1,
+      seq: head.seq + 1,
       id: randomUUID(),
-      previous: id,
-      store,
+      previous: head.id,
+      store: head.store,
       at: this.#clock.now(),
-      author: intent.author,
-      message: intent.message,
-      changes: changes.map(({ kind, name, doc }) => {
-        const created = doc !== null && this.#present.state.get(kind, name) === undefined;
+      author,
+      message,
+      changes: changes.map(({ kind, name, doc }, index) => {
+        const created = doc !== null && before[index] === null;
         return { kind, name, doc, ...(created ? { created } : {}) };
       }),
     };
   }
+}
+
+/** A change that was decided and validated against one state. */
+interface Plan {
+  readonly head: ReturnType<Present['head']>;
+  readonly changes: readonly Change[];
+  /** The documents that the changes replace; null for what is not there. */
+  readonly before: readonly (Doc | null)[];
+  readonly warnings: readonly Warning[];
+  readonly began: number;
+}
+
+function outcomeOf({ changes, before, warnings, began }: Plan, seq: number, written: boolean): Outcome {
+  const differences = () => changes.map((change, index) => difference(change, before[index] ?? null));
+  return { seq, written, changes, differences, warnings, began };
+}
+
+function isAway(error: unknown): boolean {
+  return error instanceof KontrolError && error.code === 'store_unavailable';
 }
 
 function atTop(): string {

@@ -66,7 +66,7 @@ test('a new pair replaces both by PUT and by PATCH; a dry run keeps no key', asy
   const dry = await api.put('/v1/certificates/dry?dryRun=1', { certificate: other.cert, key: other.private });
   assert.equal(dry.status, 200);
   const store = await openStore(api.settings, silentLog);
-  assert.equal((await store.live.list('secrets')).length, 1);
+  assert.equal((await store.live.list('secrets', 'certificate/')).length, 1);
   await store.close();
   const patched = await api.patch('/v1/certificates/shop', { certificate: other.cert, key: other.private });
   assert.equal(patched.status, 200);
