@@ -8,7 +8,8 @@ import { STREAM_OPTIONS, wrapSocket } from './net-stream.ts';
 
 /** What is used of the handle behind a server or an accepted connection. */
 interface AcceptedHandle {
-  setNoDelay(on: boolean): void;
+  /** Not on Unix sockets. */
+  setNoDelay?(on: boolean): void;
   setKeepAlive?(on: boolean, seconds: number): void;
   close(): void;
 }
@@ -43,7 +44,7 @@ export function acceptStreams(
       server.emit('error', new Error(`cannot accept a connection (libuv error ${error})`));
       return;
     }
-    accepted.setNoDelay(true);
+    accepted.setNoDelay?.(true);
     accepted.setKeepAlive?.(true, KEEP_ALIVE_S);
     const options = { ...STREAM_OPTIONS, handle: accepted };
     onStream(wrapSocket(new net.Socket(options as net.SocketConstructorOpts), { onread: true }));
