@@ -37,7 +37,7 @@ export async function startKontrol(
     'bench',
     ...common,
   ]);
-  const token = readFileSync(join(data, 'admin-token'), 'utf8').trim();
+  const token = await firstToken(apiPort, data);
   await call(apiPort, token, 'POST', '/v1/apply?wait=all&timeout=30s', {
     owner: 'bench',
     objects: objects(backendPort, size),
@@ -93,6 +93,20 @@ export async function call(
   });
   if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
   return { status: response.status, body: await response.json() };
+}
+
+/** The API accepts a moment before its first start has stored the token that it writes into the folder. */
+async function firstToken(apiPort: number, data: string): Promise<string> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    try {
+      const token = readFileSync(join(data, 'admin-token'), 'utf8').trim();
+      await call(apiPort, token, 'GET', '/v1/session');
+      return token;
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+  throw new Error('kontrolapi made no admin token');
 }
 
 async function untilServed(port: number): Promise<void> {

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -24,6 +24,8 @@ export interface ClusterOptions {
   /** Further arguments of every `kontrol proxy`. */
   readonly proxyArguments?: readonly string[];
   readonly processes?: number;
+  /** Where nodes listen for visitors; default IPv4 loopback alone, which is always among them. */
+  readonly addresses?: readonly string[];
 }
 
 export interface ApiReply {
@@ -108,6 +110,14 @@ export class Cluster {
     if (this.apiPort === 0) this.apiPort = await freePort();
     this.api = new Command(['api', '--api', `127.0.0.1:${this.apiPort}`, ...this.#common()], this.#env());
     await accepting(this.apiPort, this.api);
+    // A first start accepts a moment before its token is stored. Without a store there is nothing to wait for.
+    for (let attempt = 0; attempt < 50; attempt++) {
+      const known = existsSync(join(this.data, 'admin-token'))
+        ? (await this.call('GET', '/v1/session')).status
+        : 401;
+      if (known !== 401) return;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   }
 
   async addNode(name: string): Promise<NodeOfCluster> {
@@ -240,9 +250,9 @@ export class Cluster {
         '--node',
         node.name,
         '--http',
-        `127.0.0.1:${node.http}`,
+        this.#on(node.http),
         '--https',
-        `127.0.0.1:${node.https}`,
+        this.#on(node.https),
         '--internal',
         `127.0.0.1:${node.internal}`,
         '--processes',
@@ -258,6 +268,11 @@ export class Cluster {
       ],
       this.#env(),
     );
+  }
+
+  #on(port: number): string {
+    const addresses = new Set(['127.0.0.1', ...(this.options.addresses ?? [])]);
+    return [...addresses].map((address) => `${address}:${port}`).join(',');
   }
 
   #common(): string[] {
