@@ -120,6 +120,73 @@ test('a store that was restored to before what this process knows is read afresh
   assert.deepEqual([present.seq, present.state.get('page', 'lost')], [seq, undefined]);
 });
 
+test('what was appended while the store was read is not undone by what was read', async () => {
+  let release: () => void = () => {};
+  const asked = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  let slow = false;
+  const earlier = await store.head();
+  const present = new Present(
+    storeWith({
+      since: (seq) => store.since(seq, 1),
+      async head() {
+        if (!slow) return store.head();
+        await asked;
+        const { seq } = earlier;
+        const since = await store.since(seq, 1);
+        const first = since.trimmed ? undefined : since.revisions[0];
+        return { seq: seq + 1, id: first?.id ?? '' };
+      },
+    }),
+    silentLog,
+  );
+  await present.catchUp();
+  slow = true;
+  const reading = present.catchUp();
+  for (const n of ['1', '2']) {
+    const { seq, id, store: identity } = present.head();
+    const changes = [{ kind: 'page' as const, name: 'twice', doc: { name: 'twice', n } }];
+    const own = {
+      seq: seq + 1,
+      id: `own${n}`,
+      previous: id,
+      store: identity,
+      at: 0,
+      author: '',
+      message: '',
+      changes,
+    };
+    await store.append(own);
+    present.appended(own);
+  }
+  release();
+  await reading;
+  assert.equal(present.state.get('page', 'twice')?.doc.n, '2');
+  assert.equal(present.seq, earlier.seq + 2);
+});
+
+test('a number that was acknowledged here and taken there (a failover) is what it is there', async () => {
+  const present = new Present(store, silentLog);
+  await present.catchUp();
+  const { seq, id, store: identity } = present.head();
+  const changes = [{ kind: 'page' as const, name: 'rolled-back', doc: { name: 'rolled-back' } }];
+  present.appended({
+    seq: seq + 1,
+    id: 'ours',
+    previous: id,
+    store: identity,
+    at: 0,
+    author: '',
+    message: '',
+    changes,
+  });
+  await append('theirs', {});
+  await present.catchUp();
+  assert.equal(present.state.get('page', 'rolled-back'), undefined);
+  assert.equal(present.state.get('page', 'theirs')?.rev, seq + 1);
+});
+
 test('nothing read yet is store_unavailable, something read is remembered while the store hangs', async () => {
   const clock = new ManualClock();
   const away = new Present(

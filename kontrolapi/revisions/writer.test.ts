@@ -190,14 +190,19 @@ test('a change that changes nothing, and a dry run, write nothing', async () => 
 
 test('a store that cannot be read refuses everyone who waits, and the next change tries again', async () => {
   let away = true;
+  let reads = 0;
   const { writer } = writerOn({
-    head: () => (away ? Promise.reject(new KontrolError('store_unavailable')) : real.head()),
+    head() {
+      reads++;
+      return away ? Promise.reject(new KontrolError('store_unavailable')) : real.head();
+    },
   });
   const results = await Promise.allSettled(['a', 'b', 'c'].map((name) => writer.submit(put(name))));
   for (const result of results) {
     assert.equal(result.status, 'rejected');
     assert.equal(((result as PromiseRejectedResult).reason as KontrolError).code, 'store_unavailable');
   }
+  assert.equal(reads, 1, 'one look is enough for all of them');
   away = false;
   assert.equal((await writer.submit(put('a'))).seq, 1);
 });

@@ -183,12 +183,11 @@ export class Writer {
     }
   }
 
-  /** What the change would write on top of the state it was decided against; null when that moved on meanwhile. */
-  async #plan(job: Job): Promise<Plan | null> {
+  /** What the change would write. Should the state move on while it is decided, its number is taken by then. */
+  async #plan(job: Job): Promise<Plan> {
     const head = this.#present.head();
     const view = this.#present.state;
     const wanted = await job.intent.decide(view);
-    if (this.#present.seq !== head.seq || this.#present.state !== view) return null;
     const changes = job.intent.writeUnchanged === true ? wanted : effectiveChanges(view, wanted);
     const locate = job.intent.locate ?? atTop;
     const warnings = validateChanges(new Draft(view, changes), changes, this.#rules, locate);
