@@ -13,7 +13,7 @@ import type { Found } from './replica.ts';
 import { keyNameOf, type SecretKeys } from './secret-keys.ts';
 
 /** Objects that are validated without a pause; health checks and pings go on in between. */
-const SLICE = 100;
+const SLICE = 20;
 
 export interface IntakeOptions {
   readonly guard: Guard;
@@ -49,10 +49,11 @@ export class Intake {
     return this.#early.splice(0);
   }
 
-  /** The last-known-good copy is in force, at `seq`. */
-  resume(seq: number): void {
+  /** The last-known-good copy is in force, at `seq`; what comes now waits until `seeded` is done with the guard. */
+  resume(seq: number, seeded: () => Promise<void>): Promise<void> {
     this.#seq = seq;
     this.#submitted = true;
+    return this.#inLine(seeded);
   }
 
   /** Takes in what a look found. Never rejects. */

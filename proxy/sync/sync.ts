@@ -44,7 +44,7 @@ const NO_TABLE_AFTER_MS = 2_000;
 const POLL_EMBEDDED_MS = 50;
 const POLL_MONGODB_MS = 1_000;
 /** Objects of the copy that are compiled without a pause. */
-const SEED_SLICE = 200;
+const SEED_SLICE = 20;
 /** Backends named in one event at most; there may be thousands behind one switch. */
 const MAX_EVENT_BACKENDS = 50;
 /** Kinds that decide which sockets are wanted. */
@@ -232,16 +232,17 @@ export class SyncProcess {
     const beside = this.#guard.admit([...this.#intake.takeEarly(), ...this.#secrets.seed(copy.secrets)]);
     this.#watch.resolver.seed(copy.names);
     this.#state.resume(copy.seq, copy.hash);
-    this.#intake.resume(copy.seq);
     // Serving processes begin with it while it is compiled here.
     this.#distributor.install([...beside, ...copy.entries], copy.seq);
-    await setImmediate();
-    seedObjects(this.#objects, copy);
-    for (let from = 0; from < copy.entries.length; from += SEED_SLICE) {
-      this.#guard.seed(copy.entries.slice(from, from + SEED_SLICE));
+    await this.#intake.resume(copy.seq, async () => {
       await setImmediate();
-    }
-    await this.#watch.follow(this.#guard.takeServices());
+      seedObjects(this.#objects, copy);
+      for (let from = 0; from < copy.entries.length; from += SEED_SLICE) {
+        this.#guard.seed(copy.entries.slice(from, from + SEED_SLICE));
+        await setImmediate();
+      }
+      await this.#watch.follow(this.#guard.takeServices());
+    });
     this.#state.review();
   }
 
