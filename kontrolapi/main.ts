@@ -156,7 +156,9 @@ async function enter(context: ApiContext, upkeep: Upkeep, terminal: boolean): Pr
   if (settings.apiToken !== null) return null;
   const create = (shown: boolean) => createFirstAdmin({ auth, data: settings.data, terminal: shown, log });
   try {
-    return await within(create(terminal), FIRST_STORE_MS, clock);
+    await within(auth.users.list(), FIRST_STORE_MS, clock);
+    // From here on it is not left half way: a password that was made must be shown.
+    return await create(terminal);
   } catch (error) {
     log.warn('store_unavailable', 'the API started without its store and goes on trying', {
       reason: (error as Error).message,

@@ -4,8 +4,9 @@
  * before the store, so that no crash leaves a store that nobody can enter.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { KontrolError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Auth } from './auth.ts';
 
@@ -31,46 +32,80 @@ export interface FirstAdminOptions {
   readonly log: Log;
 }
 
-/** Creates the first admin unless somebody can log in already; null then. Rejects when the store does not answer. */
+/**
+ * Creates the first admin unless somebody can log in already, or another process does so at this moment; null then.
+ * Rejects when the store does not answer; what was begun is finished by the next call.
+ */
 export async function createFirstAdmin(options: FirstAdminOptions): Promise<FirstAdmin | null> {
   const { auth, data, log } = options;
   if ((await auth.users.list()).length > 0) return null;
-  if ((await auth.tokens.list()).length > 0) return null;
-  await mkdir(data, { recursive: true });
   const tokenFile = join(data, TOKEN_FILE);
-  const token = (await readToken(tokenFile)) ?? `kontrol_${randomBytes(32).toString('base64url')}`;
-  const password = randomBytes(15).toString('base64url');
+  const earlier = await readSecret(tokenFile);
+  // The token of this folder is what an earlier start left that broke off; any other one is a way in already.
+  const begun = earlier !== null && (await auth.tokens.identify(earlier)) !== null;
+  if (!begun && (await auth.tokens.list()).length > 0) return null;
+  await mkdir(data, { recursive: true });
+  const token = await keepSecret(tokenFile, `kontrol_${randomBytes(32).toString('base64url')}`);
   const passwordFile = options.terminal ? null : join(data, PASSWORD_FILE);
-  await writePrivate(tokenFile, token);
-  if (passwordFile !== null) await writePrivate(passwordFile, password);
-  const created = await auth.users.create(USER, 'admin', password);
-  if (!created) return null;
-  await auth.tokens.add(token, { name: TOKEN_NAME, role: 'admin', service: null, expires: null }, USER);
+  const random = randomBytes(15).toString('base64url');
+  const password = passwordFile === null ? random : await keepSecret(passwordFile, random);
+  if (!begun && !(await addToken(auth, token))) await rm(tokenFile);
+  if (!(await auth.users.create(USER, 'admin', password))) {
+    // On this machine the other process has the same password; on another one ours opens nothing.
+    if (passwordFile !== null && (await auth.users.logIn(USER, password)) === null) await rm(passwordFile);
+    return null;
+  }
   log.info('first_admin_created', `user ${USER} was created; an admin token is in ${tokenFile}`, {
     ...(passwordFile === null ? {} : { passwordFile }),
   });
   return { user: USER, password: passwordFile === null ? password : null, passwordFile, tokenFile };
 }
 
-/** The token that an earlier start wrote; null when there is none that looks like one. */
-async function readToken(file: string): Promise<string | null> {
+/** False when a process on another machine was first. */
+async function addToken(auth: Auth, token: string): Promise<boolean> {
+  try {
+    await auth.tokens.add(token, { name: TOKEN_NAME, role: 'admin', service: null, expires: null }, USER);
+    return true;
+  } catch (error) {
+    if (error instanceof KontrolError && error.code === 'conflict') return false;
+    throw error;
+  }
+}
+
+/** What is in a file that `keepSecret` wrote; null when there is nothing that looks like it. */
+async function readSecret(file: string): Promise<string | null> {
   try {
     const text = (await readFile(file, 'utf8')).trim();
-    return /^kontrol_[A-Za-z0-9_-]{43}$/.test(text) ? text : null;
+    return /^[A-Za-z0-9_-]{20,100}$/.test(text) ? text : null;
   } catch {
     return null;
   }
 }
 
-/** Writes a file that only its owner may read, whole or not at all. */
-async function writePrivate(file: string, text: string): Promise<void> {
+/**
+ * Writes `secret` into a file that only its owner may read, whole or not at all, and answers it; or what is in it
+ * already. Several processes that do so at once all get the same.
+ */
+async function keepSecret(file: string, secret: string): Promise<string> {
   const draft = `${file}.${randomBytes(4).toString('hex')}`;
   const handle = await open(draft, 'wx', 0o600);
   try {
-    await handle.writeFile(`${text}\n`);
+    await handle.writeFile(`${secret}\n`);
     await handle.sync();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await link(draft, file);
+        return secret;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || attempt > 2) throw error;
+      }
+      const kept = await readSecret(file);
+      if (kept !== null) return kept;
+      // Ours appear whole, so this is nothing of ours.
+      await rm(file, { force: true });
+    }
   } finally {
     await handle.close();
+    await rm(draft, { force: true });
   }
-  await rename(draft, file);
 }

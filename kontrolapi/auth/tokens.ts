@@ -79,14 +79,14 @@ export class Tokens {
 
   /** Adds a token whose text is given (the file `admin-token` of this machine). */
   async add(token: string, wanted: NewToken, by: string): Promise<TokenInfo> {
+    const id = sha256(token).toString('hex');
     const present = await this.#live.list('tokens');
-    if (present.some((document) => document.name === wanted.name)) {
+    if (present.some((document) => document.name === wanted.name && document._id !== id)) {
       throw new KontrolError(
         'conflict',
         `There is a token ${wanted.name} already; delete it or choose another name`,
       );
     }
-    const id = sha256(token).toString('hex');
     const fields = { ...wanted, created: this.#clock.now(), createdBy: by, lastUsed: null };
     await this.#live.insert('tokens', id, fields);
     this.#remembered.forget(id);

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { silentLog } from '../../../shared/log.ts';
+import { openStore } from '../../../shared/store/open.ts';
 import { type ApiUnderTest, listOf, startApiUnderTest } from './api-under-test.ts';
 
 let api: ApiUnderTest;
@@ -172,6 +174,37 @@ test('the first start makes a way in: user and token in 0600 files, once', async
   const second = await startApiUnderTest({ data, apiToken: null });
   assert.equal(second.api.firstAdmin, null);
   assert.equal((await second.get('/v1/users', { token })).status, 200);
+  await second.close();
+  await rm(data, { recursive: true });
+});
+
+test('of several that start at once one makes the way in, and what the files say opens it', async () => {
+  const data = await mkdtemp(join(tmpdir(), 'kontrol-race-'));
+  const apis = await Promise.all([1, 2, 3, 4].map(() => startApiUnderTest({ data, apiToken: null })));
+  assert.equal(apis.filter((each) => each.api.firstAdmin !== null).length, 1);
+  const token = (await readFile(join(data, 'admin-token'), 'utf8')).trim();
+  const password = (await readFile(join(data, 'admin-password'), 'utf8')).trim();
+  for (const each of apis) assert.equal((await each.get('/v1/users', { token })).status, 200);
+  assert.equal((await logIn('admin', password, apis[3])).reply.status, 200);
+  assert.deepEqual((await readdir(data)).filter((name) => name.startsWith('admin')).sort(), [
+    'admin-password',
+    'admin-token',
+  ]);
+  await Promise.all(apis.map((each) => each.close()));
+  await rm(data, { recursive: true });
+});
+
+test('a first start that broke off before its user is finished by the next one', async () => {
+  const data = await mkdtemp(join(tmpdir(), 'kontrol-broken-'));
+  const first = await startApiUnderTest({ data, apiToken: null });
+  await first.close();
+  const store = await openStore(first.settings, silentLog);
+  await store.live.delete('users', 'admin');
+  await store.close();
+  const second = await startApiUnderTest({ data, apiToken: null });
+  assert.equal(second.api.firstAdmin?.user, 'admin');
+  const password = (await readFile(join(data, 'admin-password'), 'utf8')).trim();
+  assert.equal((await logIn('admin', password, second)).reply.status, 200);
   await second.close();
   await rm(data, { recursive: true });
 });

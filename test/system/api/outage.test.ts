@@ -58,3 +58,15 @@ test('the API starts without its store and makes the way in when it comes', asyn
     await early.close();
   }
 });
+
+test('without its bus the API reads and writes all the same', async () => {
+  const alone = await startApiUnderTest({ redisUrl: 'redis://127.0.0.1:1' });
+  try {
+    assert.equal((await alone.put('/v1/services/unheard', {})).status, 201);
+    assert.equal((await alone.put('/v1/services/unheard?wait=all', { enabled: false })).status, 200);
+    const ready = await alone.get('/readyz', { token: null });
+    assert.deepEqual([ready.status, ready.body.bus], [200, 'down']);
+  } finally {
+    await alone.close();
+  }
+});
