@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { FromPrimary, ToPrimary } from '../../../proxy/sync/link.ts';
 import { ScriptedPrimary, until } from '../../../proxy/sync/scripted-primary.ts';
@@ -19,7 +19,7 @@ interface Forked {
 }
 
 /** Forks a sync process; its serving processes are those of `primary`, a new one unless given. */
-function forkSync(t: TestContext, control: ControlSide, primary = new ScriptedPrimary()): Forked {
+function forkSync(control: ControlSide, primary = new ScriptedPrimary()): Forked {
   const child = fork(MAIN, [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], serialization: 'json' });
   const said: string[] = [];
   child.stderr?.on('data', (chunk: Buffer) => said.push(chunk.toString()));
@@ -32,13 +32,16 @@ function forkSync(t: TestContext, control: ControlSide, primary = new ScriptedPr
     if (child.connected) child.send(message, () => {});
   };
   child.send({ type: 'start', id: 0, settings: control.settings });
-  t.after(() => void child.kill('SIGKILL'));
+  control.atEnd(async () => {
+    child.kill('SIGKILL');
+    await until('it has ended', () => forked.exit !== null);
+  });
   return forked;
 }
 
 test('it serves the store, answers pings, ignores signals, and ends with its channel', async (t) => {
   const control = await controlSide(t, {});
-  const forked = forkSync(t, control);
+  const forked = forkSync(control);
   const { child, primary } = forked;
   const process = primary.spawn();
   await until('the empty table is loaded', () => process.seq === 0);
@@ -58,7 +61,7 @@ test('it serves the store, answers pings, ignores signals, and ends with its cha
 
 test('killed, it is followed by another that goes on: nothing is taken back, nothing is lost', async (t) => {
   const control = await controlSide(t, {});
-  const first = forkSync(t, control);
+  const first = forkSync(control);
   const { primary } = first;
   const process = primary.spawn();
   await until('the empty table is loaded', () => process.seq === 0);
@@ -69,7 +72,7 @@ test('killed, it is followed by another that goes on: nothing is taken back, not
   const two = await control.append([service('two'), { kind: 'service', name: 'one', doc: null }]);
 
   const seen: number[] = [];
-  const second = forkSync(t, control, primary);
+  const second = forkSync(control, primary);
   primary.announce();
   primary.fromServing(process.id, { type: 'hello', pid: process.pid });
   await until('the change is served', () => {
@@ -88,7 +91,7 @@ test('killed again and again in the middle of changes, the copy it leaves is alw
   const primary = new ScriptedPrimary();
   let process: ReturnType<ScriptedPrimary['spawn']> | null = null;
   for (let round = 1; round <= 5; round++) {
-    const forked = forkSync(t, control, primary);
+    const forked = forkSync(control, primary);
     if (process === null) process = primary.spawn();
     else {
       primary.announce();

@@ -23,6 +23,8 @@ export interface ControlSide {
   readonly bus: Bus;
   /** Appends and projects a revision, and hints at it unless `silent`. */
   append(changes: readonly Change[], silent?: 'silent'): Promise<number>;
+  /** Runs before store, bus and folder are given up. */
+  atEnd(work: () => Promise<void>): void;
   startSync(): Promise<{ sync: SyncProcess; primary: ScriptedPrimary; codes: string[] }>;
 }
 
@@ -71,6 +73,7 @@ export async function controlSide(
       if (silent === undefined) bus.publish('updateProxy', { seq });
       return seq;
     },
+    atEnd: (work) => void stops.push(work),
     async startSync() {
       const primary = new ScriptedPrimary();
       const codes: string[] = [];
