@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { KINDS } from '../model/kinds.ts';
 import { change, commit, NOTHING, type OnStore, revisionAfter } from './conformance-place.ts';
+import type { Store } from './contract.ts';
 import { Follower } from './follower.ts';
 
 export function followerConformance(onStore: OnStore): void {
@@ -156,16 +157,77 @@ export function followerConformance(onStore: OnStore): void {
   });
 
   onStore(
-    'calls at the same time share steps, and each sees what was there when it was made',
+    'a call during a step sees what was there when it was made, and calls share the step after it',
     async (place) => {
       const store = await place.open();
-      const follower = new Follower(store);
+      let steps = 0;
+      let hold = (): void => {};
+      const held = new Promise<void>((resolve) => {
+        hold = resolve;
+      });
+      let go = (): void => {};
+      const gate = new Promise<void>((resolve) => {
+        go = resolve;
+      });
+      const follower = new Follower(
+        intercepted(store, {
+          async identity() {
+            steps++;
+            return store.identity();
+          },
+          async head() {
+            const head = await store.head();
+            hold();
+            await gate;
+            return head;
+          },
+        }),
+        { store: await store.identity(), seq: 0, id: '', objects: [] },
+      );
       const first = follower.catchUp();
+      await held;
       const revision = await commit(store, change('rule', 'a', {}));
-      const [second, third] = [follower.catchUp(), follower.catchUp()];
-      await first;
-      await Promise.all([second, third]);
-      assert.equal(follower.seq, revision.seq);
+      const later = [follower.catchUp(), follower.catchUp(), follower.catchUp()];
+      go();
+      assert.deepEqual((await first).revisions, []);
+      for (const each of later) assert.deepEqual((await each).revisions, [revision]);
+      assert.equal(steps, 2);
+    },
+  );
+
+  onStore(
+    'documents that change while they are read afresh are brought to one and the same revision',
+    async (place) => {
+      const store = await place.open();
+      await commit(
+        store,
+        change('rule', 'a', { n: 1 }),
+        change('rule', 'b', { n: 1 }),
+        change('page', 'p', { n: 1 }),
+      );
+      let writes = 0;
+      const follower = new Follower(
+        intercepted(store, {
+          async load(kind) {
+            const loaded = await store.load(kind);
+            const n = ++writes;
+            if (kind !== 'settings')
+              await commit(
+                store,
+                change('rule', 'a', n % 2 ? null : { n }),
+                change('rule', `r${n}`, { n }),
+                change('page', 'p', { n }),
+              );
+            return loaded;
+          },
+        }),
+      );
+      await follower.catchUp();
+      const fresh = new Follower(store);
+      await fresh.catchUp();
+      assert.equal(follower.seq, fresh.seq);
+      assert.deepEqual(stateOf(follower).sort(), stateOf(fresh).sort());
+      assert.equal(follower.hash, fresh.hash);
     },
   );
 
@@ -189,4 +251,23 @@ function stateOf(follower: Follower): unknown[] {
   return KINDS.flatMap((kind) =>
     [...follower.objects(kind)].map(([name, { rev, doc }]) => [kind, name, rev, doc]),
   );
+}
+
+/** `store` with some of its methods replaced. */
+function intercepted(store: Store, methods: Partial<Store>): Store {
+  return {
+    type: store.type,
+    live: store.live,
+    reachable: store.reachable,
+    identity: () => store.identity(),
+    head: () => store.head(),
+    since: (seq, limit) => store.since(seq, limit),
+    append: (revision) => store.append(revision),
+    mark: () => store.mark(),
+    project: (revision) => store.project(revision),
+    load: (kind) => store.load(kind),
+    trim: (seq) => store.trim(seq),
+    close: () => store.close(),
+    ...methods,
+  };
 }

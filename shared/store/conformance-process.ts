@@ -52,7 +52,9 @@ async function count(address: PlaceAddress, times: number): Promise<void> {
     const next = { count: Number(read?.['count'] ?? 0) + 1 };
     const held =
       read === null ? live.insert('counters', 'n', next) : live.replace('counters', 'n', read.v, next);
-    if (await held) done++;
+    if (!(await held)) continue;
+    process.send?.(next.count);
+    done++;
   }
   await close();
 }

@@ -48,6 +48,8 @@ export function raceConformance(onStore: OnStore): void {
         victim.kill('SIGKILL');
         await ended(victim);
         running.delete(victim);
+        // The next commit of another process is where a careless store breaks.
+        await store.live.put('counters', 'kills', { kills });
       }
       for (const child of running) {
         child.kill('SIGKILL');
@@ -72,6 +74,24 @@ export function raceConformance(onStore: OnStore): void {
     assert.deepEqual(await Promise.all(ends), [0, 0, 0]);
     const store = await place.open();
     assert.deepEqual(await store.live.get('counters', 'n'), { _id: 'n', v: 60, count: 60 });
+  });
+
+  onStore('what a process says it wrote is seen at once by any other', async (place) => {
+    const store = await place.open();
+    const child = start(place, [], 'count', '40');
+    const stale: unknown[] = [];
+    const looks: Promise<void>[] = [];
+    child.on('message', (written) => {
+      const look = async (): Promise<void> => {
+        const read = await store.live.get('counters', 'n');
+        if (Number(read?.['count']) < Number(written)) stale.push(written);
+      };
+      looks.push(look());
+    });
+    assert.equal(await ended(child), 0);
+    await Promise.all(looks);
+    assert.equal(looks.length, 40);
+    assert.deepEqual(stale, []);
   });
 
   for (const step of ['parts', 'appended', 'documents', 'projected', 'marked'] satisfies StoreStep[]) {

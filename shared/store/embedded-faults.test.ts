@@ -10,6 +10,7 @@ import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { silentLog } from '../log.ts';
 import { openEmbedded } from './embedded.ts';
+import { openDatabase } from './embedded-records.ts';
 import { openStore } from './open.ts';
 
 const PROCESS = fileURLToPath(new URL('./conformance-process.js', import.meta.url));
@@ -20,8 +21,10 @@ async function temporaryFolder(t: TestContext): Promise<string> {
   return folder;
 }
 
-function startProcess(folder: string, command: string, argument: string): ChildProcess {
-  return fork(PROCESS, [JSON.stringify({ type: 'embedded', folder }), command, argument]);
+function startProcess(t: TestContext, folder: string, command: string, argument: string): ChildProcess {
+  const child = fork(PROCESS, [JSON.stringify({ type: 'embedded', folder }), command, argument]);
+  t.after(() => child.kill('SIGKILL'));
+  return child;
 }
 
 test('the store of the settings lies in the folder store of the data folder', async (t) => {
@@ -31,6 +34,12 @@ test('the store of the settings lies in the folder store of the data folder', as
   await store.live.insert('users', 'a', {});
   await store.close();
   assert.ok(existsSync(join(data, 'store', 'data.mdb')));
+});
+
+test('a commit is on disk before the next one begins, which is what a kill -9 between them takes', async (t) => {
+  const db = openDatabase(await temporaryFolder(t));
+  assert.equal((db as unknown as { overlappingSync: boolean }).overlappingSync, false);
+  await db.close();
 });
 
 test('a folder that cannot be used is named in one line', async (t) => {
@@ -92,7 +101,7 @@ test('a folder that is open in another PID namespace is refused, until it is clo
 
 test('what a killed process of another PID namespace left behind does not keep the folder closed', async (t) => {
   const folder = await temporaryFolder(t);
-  const child = startProcess(folder, 'commit', '1000000');
+  const child = startProcess(t, folder, 'commit', '1000000');
   await once(child, 'message');
   await assert.rejects(openEmbedded(folder, silentLog, { namespace: 'other' }), { code: 'cannot_start' });
   child.kill('SIGKILL');
@@ -118,7 +127,7 @@ test('a folder with a very long name opens, and guards itself', async (t) => {
 test('calls end in time while another process is stopped, and go on after it', async (t) => {
   const folder = await temporaryFolder(t);
   const store = await openEmbedded(folder, silentLog, { callMs: 300 });
-  const child = startProcess(folder, 'commit', '1000000');
+  const child = startProcess(t, folder, 'commit', '1000000');
   await once(child, 'message');
   try {
     // Stopped at any moment; it holds the lock at some of them.

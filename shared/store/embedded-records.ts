@@ -23,6 +23,18 @@ const CLOSE_MS = 4_000;
 
 type Key = [table: string, id: string | number];
 
+/** The one way to open the folder: every process has to use the same options. */
+export function openDatabase(folder: string): RootDatabase<string, Key> {
+  return open<string, Key>(folder, {
+    // A folder, even if its name has a dot in it.
+    noSubdir: false,
+    encoding: 'string',
+    useVersions: true,
+    // With the default, kill -9 of one process makes the next commit of another fail, and acknowledged writes are lost.
+    overlappingSync: false,
+  });
+}
+
 export class EmbeddedRecords implements Records {
   readonly #db: RootDatabase<string, Key>;
   readonly #release: () => Promise<void>;
@@ -31,14 +43,7 @@ export class EmbeddedRecords implements Records {
   /** `release` is called once the folder is closed. */
   constructor(folder: string, release: () => Promise<void>) {
     this.#release = release;
-    this.#db = open<string, Key>(folder, {
-      // A folder, even if its name has a dot in it.
-      noSubdir: false,
-      encoding: 'string',
-      useVersions: true,
-      // With the default, kill -9 of one process makes the next commit of another fail, and acknowledged writes are lost.
-      overlappingSync: false,
-    });
+    this.#db = openDatabase(folder);
     this.checkReaders();
   }
 

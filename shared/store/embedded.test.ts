@@ -1,12 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { open as openLmdb } from 'lmdb';
 import { silentLog } from '../log.ts';
 import { COLLECTIONS } from '../model/kinds.ts';
 import { storeConformance } from './conformance.ts';
 import type { Adapter } from './conformance-place.ts';
 import { openEmbedded } from './embedded.ts';
+import { openDatabase } from './embedded-records.ts';
 import type { RecordStore } from './record-store.ts';
 
 const versions = new Map<string, string>([
@@ -19,13 +19,8 @@ const embedded: Adapter = {
   async place() {
     const folder = await mkdtemp(join(tmpdir(), 'kontrol-store-'));
     const opened: RecordStore[] = [];
-    const raw = <T>(body: (db: ReturnType<typeof openLmdb>) => T | Promise<T>) => {
-      const db = openLmdb(folder, {
-        noSubdir: false,
-        encoding: 'string',
-        useVersions: true,
-        overlappingSync: false,
-      });
+    const raw = <T>(body: (db: ReturnType<typeof openDatabase>) => T | Promise<T>) => {
+      const db = openDatabase(folder);
       return Promise.resolve(body(db)).finally(() => db.close());
     };
     const place = {
@@ -37,7 +32,7 @@ const embedded: Adapter = {
       },
       async edit(collection: string, id: unknown, document: Readonly<Record<string, unknown>> | null) {
         await raw(async (db) => {
-          const key = [collection, id as string];
+          const key: [string, string] = [collection, id as string];
           if (document === null) return db.remove(key);
           const field = versions.get(collection) ?? 'v';
           const { [field]: version, ...fields } = document;
@@ -48,7 +43,6 @@ const embedded: Adapter = {
       keys: (collection: string) =>
         raw((db) =>
           [...db.getKeys({ start: [collection, ''] })]
-            .map((key) => key as string[])
             .filter(([table]) => table === collection)
             .map(([, id]) => id),
         ),

@@ -166,16 +166,14 @@ export class Follower {
     const head = await this.#store.head();
     if (first === undefined && head.seq !== mark && !anyway) return null;
     const state = new State(identity, mark, first === undefined ? head.id : first.previous);
-    const deleted = new Map<string, number>();
     for (const [kind, { documents }] of loaded) {
-      for (const { name, rev, deleted: isDeleted, doc } of documents) {
+      for (const { name, rev, deleted, doc } of documents) {
         // Without a number it was written by hand and is not in the log.
-        if (rev === null) continue;
-        if (isDeleted) deleted.set(`${kind} ${name}`, rev);
-        else state.set(kind, name, { doc, rev });
+        if (rev !== null && !deleted) state.set(kind, name, { doc, rev });
       }
     }
-    for (const revision of revisions) state.apply(revision, deleted);
+    // Documents may be ahead of the mark; then these revisions lead to the same once more.
+    for (const revision of revisions) state.apply(revision);
     return state;
   }
 }
@@ -200,12 +198,8 @@ class State {
     return this.#kinds.get(kind) ?? new Map();
   }
 
-  /** Objects that are newer already stay; `deleted` has the tombstones that were read, by kind and name. */
-  apply(revision: Revision, deleted?: ReadonlyMap<string, number>): void {
-    const { seq, id } = revision;
-    for (const { kind, name, doc } of revision.changes) {
-      const newest = Math.max(this.objects(kind).get(name)?.rev ?? 0, deleted?.get(`${kind} ${name}`) ?? 0);
-      if (newest > seq) continue;
+  apply({ seq, id, changes }: Revision): void {
+    for (const { kind, name, doc } of changes) {
       if (doc === null) this.#delete(kind, name);
       else this.set(kind, name, { doc, rev: seq });
     }

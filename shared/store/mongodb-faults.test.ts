@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { after, afterEach, test } from 'node:test';
-import { type Document, MongoClient, ObjectId } from 'mongodb';
+import { Binary, type Document, Long, MinKey, MongoClient, ObjectId } from 'mongodb';
 import { startMongo } from '../../test/services/index.ts';
 import { silentLog } from '../log.ts';
 import { change, commit, documentsOf, NOTHING, revisionAfter } from './conformance-place.ts';
@@ -119,7 +119,7 @@ async function withBreaker(body: (store: RecordStore, breaker: Breaker) => Promi
 
 test('a store opens without its server, fails while it is away, and works when it comes', async () => {
   await service.kill();
-  const store = open(service.url, { callMs: 400 });
+  const store = open(service.url, { callMs: 1_500 });
   await assert.rejects(store.head(), { code: 'store_unavailable' });
   await assert.rejects(store.append(revisionAfter(NOTHING)), (error: { code: string }) =>
     ['store_unavailable', 'outcome_unknown'].includes(error.code),
@@ -128,6 +128,15 @@ test('a store opens without its server, fails while it is away, and works when i
   await service.restart();
   assert.deepEqual(await eventually(() => store.head()), NOTHING);
   assert.equal(store.reachable, true);
+});
+
+test('calls that fail side by side before the first connection do not keep a store from its server', async () => {
+  await service.kill();
+  const store = open(service.url, { callMs: 1_500 });
+  const calls = await Promise.allSettled(Array.from({ length: 12 }, () => store.head()));
+  assert.ok(calls.every(({ status }) => status === 'rejected'));
+  await service.restart();
+  assert.deepEqual(await eventually(() => store.head()), NOTHING);
 });
 
 test('a store survives any number of restarts of its server, and loses nothing it acknowledged', async () => {
@@ -153,7 +162,7 @@ test('a call that begins while the server restarts waits for it', async () => {
 });
 
 test('a frozen server ends no call late, and is used again when it thaws', async () => {
-  const store = open(service.url, { callMs: 500 });
+  const store = open(service.url, { callMs: 1_500 });
   await store.live.insert('users', 'a', {});
   process.kill(service.pid, 'SIGSTOP');
   try {
@@ -276,6 +285,28 @@ test('documents of any type, with any id, load as plain JSON', async () => {
   assert.deepEqual(
     [doc['when'], doc['big'], doc['id'], doc['nan']],
     ['1970-01-01T00:00:00.000Z', 2 ** 40, id.toHexString(), 'NaN'],
+  );
+});
+
+test('a document whose rev was set by hand to anything gives way to a revision', async () => {
+  const store = open();
+  const odd = [
+    /a/,
+    new Date(),
+    Number.NaN,
+    Long.MAX_VALUE,
+    new Binary(Buffer.from('a')),
+    new MinKey(),
+    [[1]],
+    { $ne: 1 },
+  ];
+  const rules = client.db().collection<{ _id: string }>('rules');
+  for (const [n, rev] of odd.entries())
+    await rules.insertOne({ _id: `r${n}`, rev } as Document as { _id: string });
+  await commit(store, ...odd.map((_, n) => change('rule', `r${n}`, { n })));
+  assert.deepEqual(
+    await documentsOf(store, 'rule'),
+    odd.map((_, n) => [`r${n}`, 1, { n }]),
   );
 });
 
