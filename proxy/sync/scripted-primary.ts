@@ -180,9 +180,9 @@ export class ScriptedPrimary implements Link {
   }
 }
 
-/** Resolves when `condition` holds; rejects after 10 s with what it waited for. */
+/** Resolves when `condition` holds; rejects after 30 s with what it waited for. */
 export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 30_000;
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error(`waited in vain until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
