@@ -14,24 +14,28 @@ export interface DrainQuestion {
   readonly nodes: () => readonly string[];
 }
 
-const ASK_EVERY_MS = 150;
+/** Most workers are idle at once, so the first questions come fast; a long request is not asked after so often. */
+const FIRST_ASK_MS = 50;
+const SLOWEST_ASK_MS = 1_000;
 
 /** Nodes that have not said so in time; empty when all did. */
 export function waitDrained(
   bus: Bus,
   clock: Clock,
-  question: DrainQuestion,
+  { service, address, timeoutMs, nodes }: DrainQuestion,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
   const id = randomUUID();
   const drained = new Set<string>();
-  const pending = () => question.nodes().filter((node) => !drained.has(node));
+  const pending = () => nodes().filter((node) => !drained.has(node));
   return new Promise((resolve) => {
     let cancelAsk = () => {};
+    let pauseMs = FIRST_ASK_MS;
     const finish = () => {
       cancelAsk();
       cancelEnd();
       unsubscribe();
+      signal.removeEventListener('abort', finish);
       resolve(pending());
     };
     const unsubscribe = bus.subscribe('kontrol:answer', (message) => {
@@ -40,20 +44,17 @@ export function waitDrained(
       else drained.delete(message['node']);
       if (pending().length === 0) finish();
     });
-    const cancelEnd = clock.after(question.timeoutMs, finish);
-    signal.addEventListener('abort', finish, { once: true });
+    const cancelEnd = clock.after(timeoutMs, finish);
+    signal.addEventListener('abort', finish);
     const ask = () => {
-      if (pending().length === 0) {
+      if (pending().length === 0 || signal.aborted) {
         finish();
         return;
       }
-      bus.publish('kontrol:ask', {
-        ask: 'drained',
-        id,
-        service: question.service,
-        address: question.address,
-      });
-      cancelAsk = clock.after(ASK_EVERY_MS, ask);
+      // The next is planned first: an answer may come at once and end all this.
+      cancelAsk = clock.after(pauseMs, ask);
+      pauseMs = Math.min(SLOWEST_ASK_MS, pauseMs * 1.5);
+      bus.publish('kontrol:ask', { ask: 'drained', id, service, address });
     };
     ask();
   });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Member, StartMode } from '../../shared/model/live.ts';
-import { type Draft, drain, join, leave, lose, report } from './edits.ts';
+import { type Draft, drain, join, leave, lose, MAX_PER_KEY, report } from './edits.ts';
 
 let counter = 0;
 function member(over: Partial<Member> = {}): Member {
@@ -29,6 +29,27 @@ test('the newest registration of an address replaces the older one', () => {
   const members = draft(old);
   assert.equal(join(members, fresh), 'run');
   assert.deepEqual(ids(members), [fresh.worker]);
+});
+
+test('a registration that has to wait takes the older one of its address out of balancing', () => {
+  const old = member({ address: '10.0.0.1:80', state: 'ready' });
+  const beside = member({ state: 'ready' });
+  const members = draft(old, beside);
+  assert.equal(join(members, member({ address: '10.0.0.1:80', mode: 'one' })), 'wait');
+  assert.deepEqual(ids(members), [beside.worker]);
+});
+
+test('a key that is full takes one more only in the place of a lost one, the oldest first', () => {
+  const full = Array.from({ length: MAX_PER_KEY }, () => member({ state: 'ready' }));
+  const members = draft(...full);
+  assert.throws(() => join(members, member()), { code: 'conflict' });
+  assert.equal(join(members, member({ key: 2 })), 'run');
+  lose(members, new Set([full[3]?.worker ?? '', full[7]?.worker ?? '']));
+  const fresh = member();
+  assert.equal(join(members, fresh), 'run');
+  const left = new Set(ids(members));
+  assert.deepEqual([left.has(full[3]?.worker ?? ''), left.has(full[7]?.worker ?? '')], [false, true]);
+  assert.equal(left.has(fresh.worker), true);
 });
 
 test('one: the second waits until the first has left, and never beside a drained one', () => {

@@ -3,6 +3,7 @@
  * that document by compare-and-set applies them, so a permission to run is decided atomically between any number of
  * kontrolapi processes: being a member is the permission.
  */
+import { KontrolError } from '../../shared/errors.ts';
 import type { Member } from '../../shared/model/live.ts';
 
 export interface Draft {
@@ -13,23 +14,45 @@ export interface Draft {
 
 export type Permission = 'run' | 'wait';
 
+/** Members of one key, and of one service over all its keys. */
+export const MAX_PER_KEY = 1_000;
+export const MAX_PER_SERVICE = 10_000;
+
 /**
  * A worker asks to run. The newest registration of an address replaces an older one; who excludes others by its
  * mode waits while one of them is a member, and drops lost ones when it starts: they may still run somewhere.
+ * Throws `conflict` when there is no room for one more.
  */
 export function join(draft: Draft, member: Member): Permission {
+  // Its own older entry, and one of its address, must not keep the place of a process that has to wait now.
   const others = draft.backends.filter(
     (other) => other.worker !== member.worker && other.address !== member.address,
   );
   if (others.some((other) => other.state !== 'lost' && excludes(member, other))) {
-    // Its own older entry must not keep the place of a process that has to wait now.
-    draft.backends = draft.backends.filter((other) => other.worker !== member.worker);
+    draft.backends = others;
     return 'wait';
   }
-  draft.backends = others.filter((other) => !excludes(member, other));
-  draft.backends.push(member);
+  const beside = others.filter((other) => !excludes(member, other));
+  draft.backends = [...withRoom(beside, member.key), member];
   noteReady(draft, member);
   return 'run';
+}
+
+/** Lost members make way, the oldest first. */
+function withRoom(members: Member[], key: number): Member[] {
+  const perKey = members.filter((member) => member.key === key).length;
+  const full = perKey >= MAX_PER_KEY || members.length >= MAX_PER_SERVICE;
+  if (!full) return members;
+  const lost = members.findIndex(
+    (member) => member.state === 'lost' && (perKey < MAX_PER_KEY || member.key === key),
+  );
+  if (lost < 0) {
+    throw new KontrolError(
+      'conflict',
+      `there are ${perKey} workers of key ${key} and ${members.length} of the service already, more than are taken; end some, or use another service`,
+    );
+  }
+  return members.toSpliced(lost, 1);
 }
 
 function excludes(a: Member, b: Member): boolean {

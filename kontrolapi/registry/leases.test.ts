@@ -20,11 +20,12 @@ function scriptedStore() {
         documents.set(id, { ...structuredClone(fields), _id: id, v: (documents.get(id)?.v ?? 0) + 1 });
       }),
     list: () => answer(() => [...documents.values()]),
+    delete: (_collection: string, id: string) => answer(() => documents.delete(id)),
   };
-  return { store: { live } as unknown as Store, state };
+  return { store: { live } as unknown as Store, state, documents };
 }
 
-async function run(clock: ManualClock, seconds: number, each: () => Promise<void>): Promise<void> {
+async function run(clock: ManualClock, seconds: number, each: () => Promise<unknown>): Promise<void> {
   for (let second = 0; second < seconds; second += 2) {
     clock.advance(2_000);
     await each().catch(() => {});
@@ -66,6 +67,7 @@ test('a fresh process gives every worker a full lease after its first successful
   assert.deepEqual(leases.expired(['w']), []);
   state.away = false;
   await leases.exchange();
+  assert.deepEqual(leases.expired(['w']), []);
   await run(clock, 14, () => leases.exchange());
   assert.deepEqual(leases.expired(['w']), []);
   await run(clock, 4, () => leases.exchange());
@@ -112,4 +114,60 @@ test('the counts of a process that started anew are a beat, though they are smal
   await here.exchange();
   await run(clock, 10, () => here.exchange());
   assert.deepEqual(here.expired(['w']), []);
+});
+
+test('a worker that another process has just registered has a full lease before its first beat is seen', async () => {
+  const clock = new ManualClock();
+  const leases = new Leases(scriptedStore().store, clock, 'a', TIMES);
+  await run(clock, 60, () => leases.exchange());
+  assert.deepEqual(leases.expired(['fresh']), []);
+  await run(clock, 14, () => leases.exchange());
+  assert.deepEqual(leases.expired(['fresh']), []);
+  await run(clock, 2, () => leases.exchange());
+  assert.deepEqual(leases.expired(['fresh']), ['fresh']);
+});
+
+test('the end of one process is no beat of the workers that it counted', async () => {
+  const clock = new ManualClock();
+  const { store, documents } = scriptedStore();
+  const here = new Leases(store, clock, 'a', TIMES);
+  for (const id of ['b', 'c']) {
+    const other = new Leases(store, clock, id, TIMES);
+    other.beat('w');
+    await other.exchange();
+  }
+  await here.exchange();
+  await run(clock, 14, () => here.exchange());
+  documents.delete('c');
+  await run(clock, 4, () => here.exchange());
+  assert.deepEqual(here.expired(['w']), ['w']);
+});
+
+test('the document of a process that ended without a word is removed, that of a living one never', async () => {
+  const clock = new ManualClock();
+  const { store, documents } = scriptedStore();
+  const here = new Leases(store, clock, 'here', TIMES);
+  const idle = new Leases(store, clock, 'idle', TIMES);
+  await new Leases(store, clock, 'dead', TIMES).exchange();
+  await run(clock, 590, async () => {
+    await idle.exchange();
+    await here.exchange();
+  });
+  assert.deepEqual([...documents.keys()].sort(), ['dead', 'here', 'idle']);
+  await run(clock, 20, async () => {
+    await idle.exchange();
+    await here.exchange();
+  });
+  assert.deepEqual([...documents.keys()].sort(), ['here', 'idle']);
+});
+
+test('documents that a hand has edited are read as far as they make sense', async () => {
+  const clock = new ManualClock();
+  const { store, documents } = scriptedStore();
+  const here = new Leases(store, clock, 'a', TIMES);
+  documents.set('b', { _id: 'b', v: 1, beats: { w: 'often', x: 3 }, orders: { w: 'dance', x: 'stop' } });
+  documents.set('c', { _id: 'c', v: 1, beats: null, orders: [] });
+  assert.deepEqual([...(await here.exchange())], [['x', 'stop']]);
+  assert.equal(here.sinceBeat('x'), 0);
+  assert.equal(here.sinceBeat('w'), null);
 });

@@ -4,17 +4,20 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Bus } from '../../shared/bus/contract.ts';
+import type { Clock } from '../../shared/clock.ts';
 import { KontrolError } from '../../shared/errors.ts';
-import { type Member, membersSchema } from '../../shared/model/live.ts';
-import type { Store } from '../../shared/store/contract.ts';
+import { type Member, memberSchema } from '../../shared/model/live.ts';
+import type { LiveDocument, Store } from '../../shared/store/contract.ts';
 import type { Draft } from './edits.ts';
 
 interface Waiting {
-  /** May run several times, on newer documents: it must only depend on the draft. */
+  /** May run several times, on newer documents: it must only depend on the draft, and replace its list. */
   readonly edit: (draft: Draft) => unknown;
   readonly resolve: (result: never) => void;
   readonly reject: (error: unknown) => void;
 }
+
+type Result = { readonly value: unknown } | { readonly error: unknown };
 
 export interface ServiceMembers {
   readonly v: number;
@@ -25,21 +28,30 @@ export interface ServiceMembers {
 const NONE: ServiceMembers = { v: 0, current: null, backends: [] };
 /** Lost races before a change gives up; each loss means that another process has written. */
 const MAX_RACES = 100;
+/** All documents are read this often even if the counter says that nothing changed: it moves after the document. */
+const FULL_READ_MS = 20_000;
 
 export class Membership {
   readonly #store: Store;
   readonly #bus: Bus;
+  readonly #clock: Clock;
   readonly #known = new Map<string, ServiceMembers>();
   readonly #queues = new Map<string, Waiting[]>();
   #counting: Promise<void> | null = null;
   #countAgain: Promise<void> | null = null;
+  /** Members were written, but the counter could not be moved. */
+  #countOwed = false;
+  /** The counter at the last read of all documents. */
+  #counter = -1;
+  #readAt = Number.NEGATIVE_INFINITY;
 
-  constructor(store: Store, bus: Bus) {
+  constructor(store: Store, bus: Bus, clock: Clock) {
     this.#store = store;
     this.#bus = bus;
+    this.#clock = clock;
   }
 
-  /** The members as this process last saw them; at most a few seconds old. */
+  /** The members as this process last saw them; at most a few seconds old while the store answers. */
   peek(service: string): ServiceMembers {
     return this.#known.get(service) ?? NONE;
   }
@@ -48,21 +60,32 @@ export class Membership {
     return this.#known.entries();
   }
 
-  /** Reads all documents anew. Rejects like any call of the store. */
+  /** Reads what others have changed. Rejects like any call of the store. */
   async refresh(): Promise<void> {
+    if (this.#countOwed) await this.#count();
+    const counter = (await this.#store.live.get('counters', 'membership'))?.v ?? 0;
+    const now = this.#clock.monotonic();
+    if (counter === this.#counter && now - this.#readAt < FULL_READ_MS) return;
+    const before = new Map(this.#known);
     const documents = await this.#store.live.list('members');
     const seen = new Set<string>();
     for (const document of documents) {
-      const parsed = membersSchema.safeParse(document);
-      if (!parsed.success) continue;
-      seen.add(document._id);
-      const known = this.#known.get(document._id);
-      if (known === undefined || known.v < document.v) this.#known.set(document._id, parsed.data);
+      const service = document._id;
+      seen.add(service);
+      const known = this.#known.get(service);
+      if (known?.v === document.v) continue;
+      // What this process has written since the read began is newer; a smaller number otherwise is another document.
+      if (known !== undefined && known.v > document.v && before.get(service) !== known) continue;
+      this.#known.set(service, membersOf(document));
     }
-    for (const service of this.#known.keys()) if (!seen.has(service)) this.#known.delete(service);
+    for (const [service, known] of before) {
+      if (!seen.has(service) && this.#known.get(service) === known) this.#known.delete(service);
+    }
+    this.#counter = counter;
+    this.#readAt = now;
   }
 
-  /** Applies `edit` to the service's members, durably, and answers what it returned. */
+  /** Applies `edit` to the service's members, durably, and answers what it returned; rejects with what it threw. */
   change<T>(service: string, edit: (draft: Draft) => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const waiting: Waiting = { edit, resolve, reject };
@@ -86,7 +109,9 @@ export class Membership {
       try {
         const results = await this.#write(service, batch);
         batch.forEach((waiting, index) => {
-          waiting.resolve(results[index] as never);
+          const result = results[index] as Result;
+          if ('error' in result) waiting.reject(result.error);
+          else waiting.resolve(result.value as never);
         });
       } catch (error) {
         for (const waiting of batch) waiting.reject(error);
@@ -94,33 +119,45 @@ export class Membership {
     }
   }
 
-  async #write(service: string, batch: readonly Waiting[]): Promise<unknown[]> {
-    const { live } = this.#store;
+  async #write(service: string, batch: readonly Waiting[]): Promise<Result[]> {
+    const remembered = this.#known.get(service);
+    let before = remembered ?? (await this.#read(service));
+    let fresh = remembered === undefined;
     for (let race = 0; race < MAX_RACES; race++) {
-      const before = race === 0 ? this.peek(service) : await this.#read(service);
       const draft: Draft = { current: before.current, backends: [...before.backends] };
-      const results = batch.map((waiting) => waiting.edit(draft));
-      if (sameMembers(before, draft)) return results;
-      const fields = { current: draft.current, backends: draft.backends };
-      const written =
-        before.v === 0
-          ? await live.insert('members', service, fields)
-          : await live.replace('members', service, before.v, fields);
-      if (written) {
-        this.#known.set(service, { v: before.v + 1, current: draft.current, backends: draft.backends });
-        await this.#count();
-        this.#bus.publish('updateProxy', { members: service });
-        return results;
-      }
+      const results = batch.map((waiting) => attempt(waiting, draft));
+      // What is remembered may be old: that nothing is to be done is only believed of what was just read.
+      const unchanged = sameMembers(before, draft);
+      if (unchanged && fresh) return results;
+      if (!unchanged && (await this.#replace(service, before.v, draft))) return results;
+      before = await this.#read(service);
+      fresh = true;
     }
     throw new KontrolError('conflict', `the members of ${service} change too fast; try again`);
   }
 
+  async #replace(service: string, v: number, { current, backends }: Draft): Promise<boolean> {
+    const { live } = this.#store;
+    const fields = { current, backends };
+    const written =
+      v === 0
+        ? await live.insert('members', service, fields)
+        : await live.replace('members', service, v, fields);
+    if (!written) return false;
+    this.#known.set(service, { v: v + 1, current, backends });
+    // The members stand; a counter that cannot be moved now only makes nodes find them later.
+    await this.#count().catch(() => {
+      this.#countOwed = true;
+    });
+    this.#bus.publish('updateProxy', { members: service });
+    return true;
+  }
+
   async #read(service: string): Promise<ServiceMembers> {
     const document = await this.#store.live.get('members', service);
-    const parsed = membersSchema.safeParse(document);
-    const members = document === null ? NONE : parsed.success ? parsed.data : { ...NONE, v: document.v };
-    this.#known.set(service, members);
+    const members = document === null ? NONE : membersOf(document);
+    if (document === null) this.#known.delete(service);
+    else this.#known.set(service, members);
     return members;
   }
 
@@ -152,9 +189,37 @@ export class Membership {
         counter === null
           ? await live.insert('counters', 'membership', fields)
           : await live.replace('counters', 'membership', counter.v, fields);
-      if (written) return;
+      if (!written) continue;
+      this.#countOwed = false;
+      return;
     }
+    throw new KontrolError('conflict', 'the counter of memberships changes too fast');
   }
+}
+
+/** One edit of a batch: what it throws is its own failure, and leaves the draft as it was. */
+function attempt(waiting: Waiting, draft: Draft): Result {
+  const { current, backends } = draft;
+  try {
+    return { value: waiting.edit(draft) };
+  } catch (error) {
+    draft.current = current;
+    draft.backends = backends;
+    return { error };
+  }
+}
+
+/** The members in a document; what a hand made unreadable is left out, and those workers join with their next beat. */
+function membersOf({ v, current, backends }: LiveDocument): ServiceMembers {
+  const list = Array.isArray(backends) ? backends : [];
+  return {
+    v,
+    current: Number.isSafeInteger(current) && (current as number) >= 1 ? (current as number) : null,
+    backends: list.flatMap((entry) => {
+      const parsed = memberSchema.safeParse(entry);
+      return parsed.success ? [parsed.data] : [];
+    }),
+  };
 }
 
 function sameMembers(before: ServiceMembers, draft: Draft): boolean {

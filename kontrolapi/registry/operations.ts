@@ -3,21 +3,29 @@ import { z } from 'zod';
 import type { Bus } from '../../shared/bus/contract.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { KontrolError } from '../../shared/errors.ts';
-import { duration, objectName, parseEndpoint } from '../../shared/model/fields.ts';
+import { duration, objectName } from '../../shared/model/fields.ts';
 import { START_MODES } from '../../shared/model/live.ts';
 import { ANY_ROLE, type Caller, CHANGERS, READERS, WORKERS } from '../auth/caller.ts';
 import { type Call, type Operation, operation, operationWithBody } from '../http/operation.ts';
 import { waitDrained } from './drained.ts';
-import { HEARTBEAT_MS, LEASE_MS, type Registry, requireService, type WorkerRecord } from './registry.ts';
+import type { Command, WorkerRecord } from './records.ts';
+import { HEARTBEAT_MS, LEASE_MS, type Registry, requireService } from './registry.ts';
+import { workerAddress } from './worker-address.ts';
 
 export interface RegistryContext {
   readonly registry: Registry;
   readonly bus: Bus;
   readonly clock: Clock;
+  /** Reads which nodes there are; never rejects. */
+  lookAtNodes(): Promise<void>;
   /** Names of the nodes that are live now. */
   liveNodes(): readonly string[];
   /** Whether workers may give a loopback address: all nodes are on this machine. */
   loopbackAllowed(): boolean;
+  /** Why no backend may have this address; null when it may. */
+  refusal(address: string): string | null;
+  /** An order was given to a worker, which may beat at another kontrolapi. */
+  ordered(id: string, command: Command): void;
   /** Creates the service and the key if they are not there. */
   ensureKey(service: string, key: number, caller: Caller): Promise<void>;
 }
@@ -63,7 +71,7 @@ function memberOperations(context: RegistryContext): Operation[] {
       async handle({ body, caller, address }) {
         requireService(caller.service, body.service);
         const key = body.key ?? 1;
-        const worker = addressOf(body.host ?? address, body.port, context.loopbackAllowed());
+        const worker = workerAddress(body.host ?? address, body.port, context);
         await context.ensureKey(body.service, key, caller);
         const { id, permission } = await registry.register(
           {
@@ -145,6 +153,8 @@ function orderOperations(context: RegistryContext): Operation[] {
       query: waitQuery,
       async handle(call) {
         const worker = await order(context, call, 'drain');
+        // A kontrolapi that has just started knows of no node yet.
+        await context.lookAtNodes();
         if (call.query.wait === undefined)
           return { status: 202, body: { id: worker.id, pending: context.liveNodes() } };
         const pending = await waitDrained(
@@ -177,11 +187,12 @@ function orderOperations(context: RegistryContext): Operation[] {
 async function order(
   context: RegistryContext,
   call: Call<unknown, unknown>,
-  command: 'drain' | 'stop',
+  command: Command,
 ): Promise<WorkerRecord> {
   const id = await ownWorker(context, call);
   const worker = await context.registry.command(id, command);
   if (worker === null) throw unknownWorker();
+  context.ordered(id, command);
   return worker;
 }
 
@@ -197,23 +208,4 @@ async function ownWorker(context: RegistryContext, call: Call<unknown, unknown>)
 
 function unknownWorker(): KontrolError {
   return new KontrolError('worker_unknown');
-}
-
-/** Canonical `host:port` of a worker, or `invalid` with the reason. */
-function addressOf(host: string, port: number, loopbackAllowed: boolean): string {
-  const text = host.includes(':') && !host.startsWith('[') ? `[${host}]:${port}` : `${host}:${port}`;
-  const endpoint = parseEndpoint(text);
-  if (endpoint === null || endpoint.type === 'unix') throw invalidHost('expected a host name or an address');
-  const loopback =
-    endpoint.host === 'localhost' || endpoint.host === '::1' || endpoint.host.startsWith('127.');
-  if (loopback && !loopbackAllowed) {
-    throw invalidHost(
-      'nodes on other machines cannot reach a loopback address; give the address of this machine, or set settings.workers.loopback when every node is on it',
-    );
-  }
-  return endpoint.host.includes(':') ? `[${endpoint.host}]:${port}` : `${endpoint.host}:${port}`;
-}
-
-function invalidHost(message: string): KontrolError {
-  return new KontrolError('invalid', 'The body is not valid', [{ path: 'host', message }]);
 }

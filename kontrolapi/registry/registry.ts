@@ -1,44 +1,28 @@
 /**
- * The workers: who is registered, who may run, who is gone. Permissions and states are members documents (see
- * `edits.ts`); what only people want to know about a worker is in its document of the collection `workers`. A beat
- * is answered from memory, so that workers live on while the store is away.
+ * The workers: who is registered and who may run. Permissions and states are members documents (see `edits.ts`);
+ * what only people want to know about a worker is in its record. A beat of a member is answered from memory, so that
+ * workers live on while the store is away; what it changes is written when the store is back.
  */
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../shared/clock.ts';
 import { KontrolError } from '../../shared/errors.ts';
-import type { Log } from '../../shared/log.ts';
-import type { Member, StartMode } from '../../shared/model/live.ts';
+import type { Member } from '../../shared/model/live.ts';
 import type { Store } from '../../shared/store/contract.ts';
-import { drain, join, leave, lose, type Permission, report } from './edits.ts';
+import { within } from '../within.ts';
+import { drain, join, leave, type Permission, report } from './edits.ts';
 import type { Leases } from './leases.ts';
 import type { Membership } from './membership.ts';
+import { type Command, fromDocument, toDocument, type WorkerRecord } from './records.ts';
 
 /** A lease: a worker that has not beaten for this long is lost. */
 export const LEASE_MS = 15_000;
 export const HEARTBEAT_MS = 5_000;
-/** A lost worker is forgotten after this time. */
-export const FORGET_MS = 3_600_000;
-
-export interface WorkerRecord {
-  readonly id: string;
-  readonly service: string;
-  readonly key: number;
-  readonly address: string;
-  readonly name: string;
-  readonly pid: number | null;
-  readonly version: string;
-  readonly mode: StartMode;
-  readonly weight: number;
-  readonly meta: Readonly<Record<string, string>>;
-  /** Milliseconds since 1970. */
-  readonly since: number;
-  /** What an operator asked of it; delivered with its next beat. */
-  readonly command: 'drain' | 'stop' | null;
-}
 
 export interface Beat {
   readonly state: 'starting' | 'ready';
+  /** Bytes. */
   readonly memory?: number;
+  /** Seconds. */
   readonly uptime?: number;
 }
 
@@ -47,28 +31,32 @@ export interface RegistryOptions {
   readonly membership: Membership;
   readonly leases: Leases;
   readonly clock: Clock;
-  readonly log: Log;
 }
 
 export interface BeatAnswer {
   readonly permission: Permission;
-  readonly command: 'drain' | 'stop' | null;
+  readonly command: Command | null;
 }
 
-/** How long a record from the store is believed before a command of another kontrolapi is looked for, in ms. */
-const RECORD_AGE_MS = HEARTBEAT_MS;
+/** How long a beat waits for the store when it can be answered without it. */
+const PATIENCE_MS = 500;
 
+/** A worker that beats here, or has lately. */
 interface Known {
   record: WorkerRecord;
-  readAt: number;
-  vitals: { memory: number | null; uptime: number | null };
+  /** What it was told last; null when it has not asked this process yet. */
+  permission: Permission | null;
+  /** What it reported last. */
+  state: Beat['state'];
+  vitals: { readonly memory: number | null; readonly uptime: number | null };
 }
 
 export class Registry {
   readonly #options: RegistryOptions;
   readonly #workers = new Map<string, Known>();
-  /** Since when a member is seen as lost here, on the monotonic clock. */
-  readonly #lostSince = new Map<string, number>();
+  readonly #reading = new Map<string, Promise<Known | null>>();
+  /** Members whose reported state could not be written yet. */
+  readonly #unwritten = new Set<string>();
 
   constructor(options: RegistryOptions) {
     this.#options = options;
@@ -77,54 +65,65 @@ export class Registry {
   /** Registers a worker; the newest registration of a service and address replaces an older one. */
   async register(
     input: Omit<WorkerRecord, 'id' | 'since' | 'command'>,
-    state: 'starting' | 'ready',
+    state: Beat['state'],
   ): Promise<{ id: string; permission: Permission }> {
     const { store, leases, clock } = this.#options;
     const record: WorkerRecord = { ...input, id: randomUUID(), since: clock.now(), command: null };
     await store.live.insert('workers', record.id, toDocument(record));
-    this.#workers.set(record.id, {
-      record,
-      readAt: clock.monotonic(),
-      vitals: { memory: null, uptime: null },
-    });
     leases.beat(record.id);
-    const { permission, replaced } = await this.#join(record, state);
-    for (const old of replaced) await this.#drop(old);
-    return { id: record.id, permission };
+    try {
+      const { permission, replaced } = await this.#join(record, state);
+      this.#workers.set(record.id, { ...unknown(record), permission, state });
+      for (const old of replaced) await this.forget(old);
+      return { id: record.id, permission };
+    } catch (error) {
+      await this.forget(record.id);
+      throw error;
+    }
   }
 
   /** Takes a beat. Null when the worker is not registered (any more). */
-  async beat(id: string, beat: Beat): Promise<BeatAnswer | null> {
+  async beat(id: string, { state, memory, uptime }: Beat): Promise<BeatAnswer | null> {
     const known = await this.#find(id);
     if (known === null) return null;
     this.#options.leases.beat(id);
-    this.#lostSince.delete(id);
-    known.vitals = { memory: beat.memory ?? null, uptime: beat.uptime ?? null };
-    const { record } = known;
-    const member = this.#memberOf(record);
-    const settled = member !== undefined && (member.state === beat.state || member.state === 'drain');
-    const permission = settled ? 'run' : await this.#settle(record, beat.state);
-    return { permission, command: record.command };
+    known.vitals = { memory: memory ?? null, uptime: uptime ?? null };
+    known.state = state;
+    if (!isSettled(this.#memberOf(known.record), state)) {
+      const permission = await this.#settlePatiently(known);
+      if (permission === null) return null;
+      known.permission = permission;
+    } else {
+      known.permission = 'run';
+    }
+    return { permission: known.permission, command: known.record.command };
   }
 
+  /** False when there is no such worker. */
   async deregister(id: string): Promise<boolean> {
     const known = await this.#find(id);
     if (known === null) return false;
     await this.#options.membership.change(known.record.service, (draft) => leave(draft, new Set([id])));
-    await this.#drop(id);
+    await this.forget(id);
     return true;
   }
 
   /** Marks it drained (no new traffic) or tells it to stop with its next beat. Null when there is no such worker. */
-  async command(id: string, command: 'drain' | 'stop'): Promise<WorkerRecord | null> {
-    const known = await this.#find(id);
+  async command(id: string, command: Command): Promise<WorkerRecord | null> {
+    const { store, membership } = this.#options;
+    const known = await this.#read(id);
     if (known === null) return null;
     const record = { ...known.record, command };
-    await this.#options.store.live.put('workers', id, toDocument(record));
+    await store.live.put('workers', id, toDocument(record));
     known.record = record;
-    if (command === 'drain')
-      await this.#options.membership.change(record.service, (draft) => drain(draft, id));
+    if (command === 'drain') await membership.change(record.service, (draft) => drain(draft, id));
     return record;
+  }
+
+  /** An order that another kontrolapi took for a worker that beats here. */
+  ordered(id: string, command: Command): void {
+    const known = this.#workers.get(id);
+    if (known !== undefined && known.record.command !== command) known.record = { ...known.record, command };
   }
 
   /** Everything that is known of a worker, for people; null when there is none. */
@@ -133,135 +132,127 @@ export class Registry {
     return known === null ? null : this.#describe(known);
   }
 
+  /** All workers, in order of their ids. */
   async list(): Promise<Record<string, unknown>[]> {
     const documents = await this.#options.store.live.list('workers');
     return documents.flatMap((document) => {
       const record = fromDocument(document);
       if (record === null) return [];
-      return [
-        this.#describe(
-          this.#workers.get(record.id) ?? { record, readAt: 0, vitals: { memory: null, uptime: null } },
-        ),
-      ];
+      const { vitals } = this.#workers.get(record.id) ?? unknown(record);
+      return [this.#describe({ ...unknown(record), vitals })];
     });
   }
 
-  /**
-   * One turn of the housekeeping: exchanges beats, marks those lost whose lease ran out, forgets the long lost.
-   * Rejects like any call of the store; nothing is lost while the store is away.
-   */
-  async sweep(): Promise<void> {
-    const { membership, leases, log, clock } = this.#options;
-    await leases.exchange();
-    await membership.refresh();
-    const now = clock.monotonic();
-    for (const [service, { backends }] of [...membership.services()]) {
-      const expired = new Set(
-        leases.expired(backends.filter((member) => member.state !== 'lost').map((member) => member.worker)),
-      );
-      if (expired.size > 0) {
-        const lost = await membership.change(service, (draft) => lose(draft, expired));
-        if (lost > 0)
-          log.warn(
-            'workers_lost',
-            `${lost} of ${backends.length} workers of ${service} are lost: no beat for ${LEASE_MS / 1_000} s`,
-            { service, lost },
-          );
+  /** Ids of the workers that are remembered here. */
+  remembered(): IterableIterator<string> {
+    return this.#workers.keys();
+  }
+
+  /** Drops what is remembered of a worker that beats here no more; the store still has it. */
+  release(id: string): void {
+    this.#workers.delete(id);
+    this.#unwritten.delete(id);
+  }
+
+  /** The worker is registered no longer. A record that cannot be removed now is found and removed later. */
+  async forget(id: string): Promise<void> {
+    this.release(id);
+    this.#options.leases.forget(id);
+    await this.#options.store.live.delete('workers', id).catch(() => {});
+  }
+
+  /** Writes the states that members reported while the store was away. Rejects while it still is. */
+  async writeStates(): Promise<void> {
+    for (const id of [...this.#unwritten]) {
+      const known = this.#workers.get(id);
+      const member = known === undefined ? undefined : this.#memberOf(known.record);
+      // Who is no member asks for permission with its next beat.
+      if (known !== undefined && member !== undefined && !isSettled(member, known.state)) {
+        await this.#settle(known);
       }
-      await this.#forgetLost(service, backends, now);
+      this.#unwritten.delete(id);
     }
-    await this.#forgetWaiting();
-  }
-
-  async #forgetLost(service: string, backends: readonly Member[], now: number): Promise<void> {
-    const forgotten = new Set<string>();
-    for (const { worker, state } of backends) {
-      if (state !== 'lost') continue;
-      const since = this.#lostSince.get(worker) ?? now;
-      this.#lostSince.set(worker, since);
-      if (now - since > FORGET_MS) forgotten.add(worker);
-    }
-    if (forgotten.size === 0) return;
-    await this.#options.membership.change(service, (draft) => leave(draft, forgotten));
-    for (const id of forgotten) await this.#drop(id);
-  }
-
-  /** Workers that wait for permission are no members: theirs is only a record, dropped when it stops beating. */
-  async #forgetWaiting(): Promise<void> {
-    const waiting = [...this.#workers.values()].filter(({ record }) => this.#memberOf(record) === undefined);
-    for (const id of this.#options.leases.expired(waiting.map(({ record }) => record.id)))
-      await this.#drop(id);
   }
 
   /** Takes the worker among the members if its mode allows; the ids of older registrations of its address. */
   async #join(
     record: WorkerRecord,
-    state: 'starting' | 'ready',
+    state: Member['state'],
   ): Promise<{ permission: Permission; replaced: string[] }> {
-    const member: Member = {
-      worker: record.id,
-      key: record.key,
-      address: record.address,
-      weight: record.weight,
-      state,
-      since: record.since,
-      name: record.name,
-      mode: record.mode,
-      version: record.version,
-    };
-    return this.#options.membership.change(record.service, (draft) => {
-      const replaced = draft.backends.filter(
-        (other) => other.address === member.address && other.worker !== member.worker,
-      );
-      const permission = join(draft, member);
-      return { permission, replaced: permission === 'run' ? replaced.map((other) => other.worker) : [] };
+    const { id, service, key, address, weight, since, name, mode, version } = record;
+    const member: Member = { worker: id, key, address, weight, state, since, name, mode, version };
+    return this.#options.membership.change(service, (draft) => {
+      const replaced = draft.backends.filter((other) => other.address === address && other.worker !== id);
+      return { permission: join(draft, member), replaced: replaced.map(({ worker }) => worker) };
     });
   }
 
-  async #settle(record: WorkerRecord, state: 'starting' | 'ready'): Promise<Permission> {
-    const reported = await this.#options.membership.change(record.service, (draft) =>
-      report(draft, record.id, state),
-    );
-    return reported ? 'run' : (await this.#join(record, state)).permission;
+  /**
+   * Settles without waiting long: a worker whose permission is known keeps it while the store does not answer.
+   * Null when it turns out not to be registered.
+   */
+  async #settlePatiently(known: Known): Promise<Permission | null> {
+    const { clock, store } = this.#options;
+    const { id } = known.record;
+    if (known.permission !== null && !store.reachable) {
+      this.#unwritten.add(id);
+      return known.permission;
+    }
+    const settling = this.#settle(known);
+    if (known.permission === null) return settling;
+    try {
+      return await within(settling, PATIENCE_MS, clock);
+    } catch (error) {
+      if (isRefusal(error)) throw error;
+      this.#unwritten.add(id);
+      return known.permission;
+    }
+  }
+
+  /** Brings the members in line with what a worker reported. Null when it is not registered (any more). */
+  async #settle({ record, state }: Known): Promise<Permission | null> {
+    const { membership } = this.#options;
+    if (await membership.change(record.service, (draft) => report(draft, record.id, state))) return 'run';
+    // No member: it waits, was replaced, or its place was lost. The record has the last word.
+    const found = await this.#read(record.id);
+    if (found === null) return null;
+    const { command, mode } = found.record;
+    if (command === null) return (await this.#join(found.record, state)).permission;
+    // Told to leave: it never gets anybody's place, and keeps running where it needs none.
+    if (mode !== 'many') return 'wait';
+    return (await this.#join(found.record, 'drain')).permission;
   }
 
   #memberOf(record: WorkerRecord): Member | undefined {
-    return this.#options.membership
-      .peek(record.service)
-      .backends.find((member) => member.worker === record.id);
+    const { backends } = this.#options.membership.peek(record.service);
+    return backends.find((member) => member.worker === record.id);
   }
 
-  /** From memory; from the store when it is not there or a command of another kontrolapi may have come. */
+  /** From memory, else from the store. */
   async #find(id: string): Promise<Known | null> {
-    const { store, clock } = this.#options;
-    const known = this.#workers.get(id);
-    if (known !== undefined && clock.monotonic() - known.readAt < RECORD_AGE_MS) return known;
-    let document: Awaited<ReturnType<typeof store.live.get>>;
-    try {
-      document = await store.live.get('workers', id);
-    } catch (error) {
-      if (known !== undefined) return known;
-      throw error;
-    }
+    return this.#workers.get(id) ?? this.#read(id);
+  }
+
+  /** From the store, once for all who ask at the same time. */
+  #read(id: string): Promise<Known | null> {
+    const running = this.#reading.get(id);
+    if (running !== undefined) return running;
+    const reading = this.#load(id).finally(() => this.#reading.delete(id));
+    this.#reading.set(id, reading);
+    return reading;
+  }
+
+  async #load(id: string): Promise<Known | null> {
+    const document = await this.#options.store.live.get('workers', id);
     const record = document === null ? null : fromDocument(document);
     if (record === null) {
-      this.#workers.delete(id);
+      this.release(id);
       return null;
     }
-    const found: Known = {
-      record,
-      readAt: clock.monotonic(),
-      vitals: known?.vitals ?? { memory: null, uptime: null },
-    };
-    this.#workers.set(id, found);
-    return found;
-  }
-
-  async #drop(id: string): Promise<void> {
-    this.#workers.delete(id);
-    this.#lostSince.delete(id);
-    this.#options.leases.forget(id);
-    await this.#options.store.live.delete('workers', id);
+    const known = this.#workers.get(id) ?? unknown(record);
+    known.record = record;
+    this.#workers.set(id, known);
+    return known;
   }
 
   #describe({ record, vitals }: Known): Record<string, unknown> {
@@ -275,21 +266,18 @@ export class Registry {
   }
 }
 
-function toDocument({ id: _id, ...fields }: WorkerRecord): Record<string, unknown> {
-  return fields;
+function unknown(record: WorkerRecord): Known {
+  return { record, permission: null, state: 'starting', vitals: { memory: null, uptime: null } };
 }
 
-/** A record as it was written; null for a document that is none (edited by hand). */
-function fromDocument(document: Readonly<Record<string, unknown>>): WorkerRecord | null {
-  const { _id, v: _v, ...fields } = document;
-  const record = { id: _id, ...fields } as unknown as WorkerRecord;
-  if (
-    typeof record.service !== 'string' ||
-    typeof record.address !== 'string' ||
-    !Number.isSafeInteger(record.key)
-  )
-    return null;
-  return record;
+/** Whether the members say already what a worker reports; a drained one stays drained. */
+function isSettled(member: Member | undefined, state: Beat['state']): boolean {
+  return member !== undefined && (member.state === state || member.state === 'drain');
+}
+
+/** Refusals are answers; anything else means that the store could not be asked. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof KontrolError && error.status < 500;
 }
 
 /** Throws `forbidden` when a worker's token is bound to another service. */

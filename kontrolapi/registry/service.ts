@@ -6,6 +6,8 @@ import type { Settings } from '../../shared/model/settings.ts';
 import type { Caller } from '../auth/caller.ts';
 import type { ApiContext } from '../context.ts';
 import type { Operation } from '../http/operation.ts';
+import { BackendAddresses } from '../resources/backend-addresses.ts';
+import { Housekeeping } from './housekeeping.ts';
 import { Leases } from './leases.ts';
 import { Membership } from './membership.ts';
 import { registryOperations } from './operations.ts';
@@ -17,7 +19,7 @@ const SWEEP_MS = 2_000;
 export class WorkerService {
   readonly operations: readonly Operation[];
   readonly #context: ApiContext;
-  readonly #registry: Registry;
+  readonly #housekeeping: Housekeeping;
   readonly #self = randomUUID();
   #cancel: (() => void) | null = null;
   #sweeping: Promise<void> = Promise.resolve();
@@ -25,21 +27,24 @@ export class WorkerService {
   #away = false;
 
   constructor(context: ApiContext) {
-    const { store, bus, clock, log, nodes } = context;
+    const { store, bus, clock, log, nodes, settings } = context;
     this.#context = context;
-    this.#registry = new Registry({
-      store,
-      membership: new Membership(store, bus),
-      leases: new Leases(store, clock, this.#self, { ttlMs: LEASE_MS, exchangeMs: SWEEP_MS }),
-      clock,
-      log,
-    });
+    const membership = new Membership(store, bus, clock);
+    const leases = new Leases(store, clock, this.#self, { ttlMs: LEASE_MS, exchangeMs: SWEEP_MS });
+    const registry = new Registry({ store, membership, leases, clock });
+    this.#housekeeping = new Housekeeping({ store, registry, membership, leases, clock, log });
+    const addresses = new BackendAddresses(settings);
     this.operations = registryOperations({
-      registry: this.#registry,
+      registry,
       bus,
       clock,
+      async lookAtNodes() {
+        await nodes.list();
+      },
       liveNodes: () => nodes.live(),
       loopbackAllowed: () => store.type === 'embedded' || this.#settings().workers?.loopback === true,
+      refusal: (address) => addresses.refusal(address, this.#settings().backendAddresses?.refuse),
+      ordered: (id, command) => this.#housekeeping.ordered(id, command),
       ensureKey: (service, key, caller) => this.#ensureKey(service, key, caller),
     });
   }
@@ -52,14 +57,14 @@ export class WorkerService {
     this.#closed = true;
     this.#cancel?.();
     await this.#sweeping;
-    // What this process counted is known to the others by now; its document would only stay behind.
+    // Leases go on from the last beat that the others saw; the document would only stay behind.
     await this.#context.store.live.delete('leases', this.#self).catch(() => {});
   }
 
   async #sweep(): Promise<void> {
     const { clock, log } = this.#context;
     try {
-      await this.#registry.sweep();
+      await this.#housekeeping.sweep();
       if (this.#away)
         log.info('workers_watched', 'the store answers again; every worker has a full lease from now on');
       this.#away = false;
