@@ -105,7 +105,7 @@ export class Intake {
 
   /** Private keys of new certificates, and at each re-read everything that was missing or may have been renewed. */
   async #secretsFor(parts: Found['parts'], reread: boolean): Promise<ObjectChange[]> {
-    const { objects, guard, log, secrets } = this.#options;
+    const { objects, log, secrets } = this.#options;
     const named = parts.flat().flatMap(({ kind, doc }) => {
       const name = kind === 'certificate' && doc !== null ? keyNameOf(doc) : null;
       return name === null ? [] : [name];
@@ -115,9 +115,8 @@ export class Intake {
       if (!reread && !this.#secretsDue) return changes;
       changes.push(...(await secrets.refresh()));
       this.#secretsDue = false;
-      // A certificate waits in quarantine for its key: look at it again.
-      for (const { kind, name } of guard.quarantined()) {
-        if (kind !== 'certificate') continue;
+      // Certificates that wait in quarantine for their key, or came from the copy without one.
+      for (const name of this.#withoutKey()) {
         const doc = objects.get('certificate', name);
         if (doc !== null) changes.push({ kind: 'certificate', name, doc });
       }
@@ -151,6 +150,16 @@ export class Intake {
     // Of the very first table each object is a part of its own: should one be deadly, halving finds it.
     distributor.submit(this.#submitted ? entries : entries.flat().map((entry) => [entry]), seq, since);
     this.#submitted = true;
+  }
+
+  #withoutKey(): Set<string> {
+    const { guard, secrets } = this.#options;
+    const names = new Set<string>();
+    for (const { kind, name } of guard.quarantined()) if (kind === 'certificate') names.add(name);
+    for (const { name, keyDigest } of guard.table.certificates()) {
+      if (!secrets.has(`certificate/${keyDigest}`)) names.add(name);
+    }
+    return names;
   }
 
   #neededKeys(): Set<string> {

@@ -5,13 +5,16 @@
 import { createHash } from 'node:crypto';
 import { isEncrypted, open, SEALED_FIELD, seal } from '../../shared/secrets.ts';
 import { COOKIE_KEY_SECRET } from '../../shared/signed-cookie.ts';
-import type { LiveStore } from '../../shared/store/contract.ts';
+import type { LiveDocument, LiveStore } from '../../shared/store/contract.ts';
 import { checkPair } from '../tls/key-pair.ts';
 import type { PlainDocument } from './documents.ts';
 import type { ObjectChange } from './guard.ts';
 
 /** Keys that every node has, whatever its certificates. */
 const NODE_KEYS: readonly string[] = [COOKIE_KEY_SECRET, 'ticket-keys'];
+
+/** Secrets that are read side by side. */
+const AT_ONCE = 32;
 
 interface Held {
   readonly v: number;
@@ -56,6 +59,10 @@ export class SecretKeys {
     return await this.#read([...NODE_KEYS, ...this.#problems.keys()]);
   }
 
+  has(name: string): boolean {
+    return this.#held.has(name);
+  }
+
   /** Forgets the private keys that no certificate in force names; returns their removals. */
   retain(needed: ReadonlySet<string>): ObjectChange[] {
     const unneeded = (name: string) => !NODE_KEYS.includes(name) && !needed.has(name);
@@ -94,22 +101,29 @@ export class SecretKeys {
     const live = this.#live();
     if (live === null) return [];
     const changes: ObjectChange[] = [];
-    for (const name of names) {
-      const document = await live.get('secrets', name);
-      if (document === null) {
-        // A node-wide key need not exist; one that did exist is kept.
-        if (!NODE_KEYS.includes(name)) {
-          this.#problems.set(
-            name,
-            'its private key is not in the store; store the certificate with its key again',
-          );
-        }
-        continue;
-      }
-      if (this.#held.get(name)?.v === document.v) continue;
-      changes.push(...this.#take(name, document[SEALED_FIELD], document.v));
+    for (let from = 0; from < names.length; from += AT_ONCE) {
+      const slice = names.slice(from, from + AT_ONCE);
+      const documents = await Promise.all(slice.map((name) => live.get('secrets', name)));
+      slice.forEach((name, index) => {
+        changes.push(...this.#found(name, documents[index] ?? null));
+      });
     }
     return changes;
+  }
+
+  #found(name: string, document: LiveDocument | null): ObjectChange[] {
+    if (document !== null) {
+      const known = this.#held.get(name)?.v === document.v;
+      return known ? [] : this.#take(name, document[SEALED_FIELD], document.v);
+    }
+    // A node-wide key need not exist; one that did exist is kept.
+    if (!NODE_KEYS.includes(name)) {
+      this.#problems.set(
+        name,
+        'its private key is not in the store; store the certificate with its key again',
+      );
+    }
+    return [];
   }
 
   #take(name: string, sealed: unknown, v: number): ObjectChange[] {

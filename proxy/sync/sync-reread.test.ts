@@ -212,6 +212,32 @@ test('a certificate is served with its key; without the right one the version be
   await until('the old key is forgotten', () => !process.table.has(`secret/certificate/${one.digest}`));
 });
 
+test('a node that lost KONTROL_SECRET says which certificates it cannot serve, and serves the rest', async (t) => {
+  const { generate } = await import('selfsigned');
+  const { createHash } = await import('node:crypto');
+  const world = await World.make(t);
+  const pems = await generate([{ name: 'commonName', value: 'x' }], { keySize: 2048 });
+  const keyDigest = createHash('sha256').update(pems.private).digest('hex');
+  await world.store.live.put('secrets', `certificate/${keyDigest}`, {
+    [SEALED_FIELD]: seal(pems.private, 's'),
+  });
+  const doc = { name: 'c', certificate: pems.cert, keyDigest };
+  await world.append(service('shop'), { kind: 'certificate', name: 'c', doc });
+  const first = await world.start({ secret: 's' });
+  const one = first.primary.spawn();
+  await until('the key is served', () => one.table.has(`secret/certificate/${keyDigest}`));
+  await until('it is applied', () => world.bus.on('kontrol:applied').length > 0);
+  await first.stop();
+  const { primary } = await world.start({ secret: null });
+  const two = primary.spawn();
+  await until('the rest is served', () => two.table.has('service/shop'));
+  await until('it is said', () =>
+    /certificate.*KONTROL_SECRET/.test(
+      JSON.stringify(primary.heard.filter((said) => said.type === 'quarantine')),
+    ),
+  );
+});
+
 test('a port that the node cannot open is reported as quarantined until it opens', async (t) => {
   const { world, process, primary, sync } = await served(t);
   await world.append({
