@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../shared/package-root.ts';
 import type { Peer } from './peers.ts';
-import { accepting, freePort, start } from './processes.ts';
+import { accepting, end, freePort, start } from './processes.ts';
 
 export const DOMAINS = 10_000;
 export const SERVICES = 2_000;
@@ -37,13 +37,18 @@ export async function startKontrol(
     'bench',
     ...common,
   ]);
-  const token = await firstToken(apiPort, data);
-  await call(apiPort, token, 'POST', '/v1/apply?wait=all&timeout=30s', {
-    owner: 'bench',
-    objects: objects(backendPort, size),
-  });
-  await accepting(port);
-  await untilServed(port);
+  try {
+    const token = await firstToken(apiPort, data);
+    await call(apiPort, token, 'POST', '/v1/apply?wait=all&timeout=30s', {
+      owner: 'bench',
+      objects: objects(backendPort, size),
+    });
+    await accepting(port);
+    await untilServed(port);
+  } catch (error) {
+    await Promise.all([end(node), end(api)]);
+    throw error;
+  }
   return { name: 'kontrol', port, process: node, others: [api], apiPort, internalPort, data };
 }
 

@@ -5,7 +5,7 @@
  * BENCH_ROUNDS (default 5), BENCH_SECONDS per measurement (default 3), BENCH_CASES and BENCH_PEERS (comma separated).
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startKontrol } from './kontrol-peer.ts';
@@ -33,6 +33,8 @@ async function main(): Promise<void> {
   if (!onPath('wrk') || !onPath('nginx'))
     throw new Error('make bench needs wrk and nginx (apt-get install wrk nginx)');
   const folder = mkdtempSync(join(tmpdir(), 'kontrol-bench-'));
+  // The backend's worker runs as another user when this runs as root.
+  chmodSync(folder, 0o755);
   const running: Peer[] = [];
   const backend = await startBackend(folder);
   try {
