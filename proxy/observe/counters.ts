@@ -3,6 +3,7 @@
  * with totals since the start goes to sync, where `merged-stats.ts` adds up the processes.
  */
 import { CAUSES, type CauseCode } from '../../shared/causes.ts';
+import type { DryRunTotals } from './dry-runs.ts';
 import { BUCKETS, bucketOf } from './histogram.ts';
 import type { RequestRecord } from './record.ts';
 
@@ -54,6 +55,7 @@ export interface StatsSnapshot {
   readonly logLinesDropped: number;
   readonly causes: Readonly<Partial<Record<CauseCode, number>>>;
   readonly services: readonly ServiceStats[];
+  readonly dryRuns?: DryRunTotals;
 }
 
 class ServiceCounts {

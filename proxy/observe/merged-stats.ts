@@ -4,8 +4,11 @@
  */
 import { CAUSES, type CauseCode } from '../../shared/causes.ts';
 import { COUNTS, MAX_SERVICES, NO_SERVICE, OTHER_SERVICES, type StatsSnapshot } from './counters.ts';
+import { OTHER_RULES } from './dry-runs.ts';
 import { BUCKETS } from './histogram.ts';
 
+/** A key of DryRunTotals: rule and outcome. */
+const DRY_RUN = /^(\S+) (\w+)$/;
 /** Ended processes whose totals are remembered, in case a late snapshot of theirs comes. */
 const MAX_ENDED = 8;
 
@@ -25,15 +28,20 @@ interface Baseline {
 
 export class MergedStats {
   readonly #knowsService: (name: string) => boolean;
+  readonly #knowsRule: (name: string) => boolean;
   readonly #processes = new Map<string, Baseline>();
   readonly #totals = new Map<string, number>();
   readonly #services = new Map<string, MergedService>();
   /** By place, of services that were removed: the totals of the node must not go backwards with them. */
   readonly #removed = new Float64Array(COUNTS);
 
-  /** `knowsService`: whether the configuration has it; counts of others are dropped when they are next read. */
-  constructor(knowsService: (name: string) => boolean = () => true) {
+  /** What is known is what the configuration has; counts of others are dropped when they are next read. */
+  constructor(
+    knowsService: (name: string) => boolean = () => true,
+    knowsRule: (name: string) => boolean = () => true,
+  ) {
     this.#knowsService = knowsService;
+    this.#knowsRule = knowsRule;
   }
 
   /** Takes the `stats` of serving process number `from`. */
@@ -48,6 +56,10 @@ export class MergedStats {
     this.#advance(baseline, 'logLinesDropped', stats.logLinesDropped);
     for (const [cause, count] of Object.entries(stats.causes)) {
       if (Object.hasOwn(CAUSES, cause)) this.#advance(baseline, `cause:${cause}`, count ?? 0);
+    }
+    for (const [key, count] of Object.entries(stats.dryRuns ?? {})) {
+      const [, rule] = DRY_RUN.exec(key) ?? [];
+      if (rule !== undefined && this.#ruleCounted(rule)) this.#advance(baseline, `dryRun:${key}`, count);
     }
     for (const service of stats.services) {
       if (!this.#counted(service.name)) continue;
@@ -105,6 +117,22 @@ export class MergedStats {
     ]);
   }
 
+  /** How often each rule under dry run would have decided, and how. */
+  dryRuns(): readonly { readonly rule: string; readonly outcome: string; readonly count: number }[] {
+    const runs: { rule: string; outcome: string; count: number }[] = [];
+    for (const [key, count] of this.#totals) {
+      const [, rule, outcome] = DRY_RUN.exec(key.replace(/^dryRun:/, '')) ?? [];
+      if (rule === undefined || outcome === undefined) continue;
+      if (this.#ruleCounted(rule)) {
+        runs.push({ rule, outcome, count });
+        continue;
+      }
+      this.#totals.delete(key);
+      for (const baseline of this.#processes.values()) baseline.totals.delete(key);
+    }
+    return runs;
+  }
+
   /** The counts of each service that exists, and of `(none)` and `(other)`. Not to be changed. */
   services(): ReadonlyMap<string, MergedService> {
     for (const [name, { counts }] of this.#services) {
@@ -125,6 +153,10 @@ export class MergedStats {
 
   #counted(name: string): boolean {
     return name === NO_SERVICE || name === OTHER_SERVICES || this.#knowsService(name);
+  }
+
+  #ruleCounted(name: string): boolean {
+    return name === OTHER_RULES || this.#knowsRule(name);
   }
 
   #baseline(process: string): Baseline {

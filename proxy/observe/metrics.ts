@@ -1,6 +1,6 @@
 /**
  * The text that Prometheus scrapes, made only when it asks. Counters never go backwards, units are seconds and bytes, and
- * the only label that grows is the service, bounded and removed with it. The four names of Go reverse proxy stand first.
+ * the only labels that grow are services and rules, bounded and removed with them. The four names of Go reverse proxy stand first.
  */
 import { type Metric, Registry } from 'prom-client';
 import { COUNT, STATUS_CLASSES } from './counters.ts';
@@ -77,6 +77,14 @@ export function trafficFamilies(stats: MergedStats): MetricFamily[] {
     family('kontrol_retries_total', 'Requests sent to a backend once more', COUNT.retries),
     family('kontrol_websockets_total', 'WebSockets that were opened and have ended', COUNT.websockets),
     family('kontrol_tcp_tunnels_total', 'Connections through TCP listeners that have ended', COUNT.tcp),
+    {
+      name: 'kontrol_rule_dry_runs_total',
+      help: 'Requests and connections that a rule under dry run would have decided, by outcome',
+      type: 'counter',
+      samples: stats
+        .dryRuns()
+        .map(({ rule, outcome, count }) => ({ labels: { rule, outcome }, value: count })),
+    },
     counter(
       'kontrol_log_lines_dropped_total',
       'Lines of the access log lost because its destination was stuck, full or gone',

@@ -20,6 +20,7 @@ import type {
   StartMessage,
   ToServing,
 } from '../link/messages.ts';
+import { DryRuns } from '../observe/dry-runs.ts';
 import { createObserver, type ProcessObserver } from '../observe/observer.ts';
 import { createPages } from '../pages/pages.ts';
 import { type AcceptMode, chooseAcceptMode } from '../stream/accept.ts';
@@ -47,6 +48,7 @@ export class ServingProcess {
   readonly #table: AppliedTable;
   readonly #upstreams: ManagedUpstreams;
   readonly #observer: ProcessObserver;
+  readonly #dryRuns: DryRuns;
   readonly #connections = new Connections();
   readonly #drain = new Drain(this.#connections, systemClock);
   readonly #listeners: Listeners;
@@ -92,9 +94,18 @@ export class ServingProcess {
       folder: settings.pages ?? packageRoot('errorpages'),
       onWarning: (message) => log.warn('page_unreadable', message),
     });
+    this.#dryRuns = new DryRuns({
+      log,
+      clock: systemClock,
+      knowsRule: (name) => this.#table.current?.rule(name)?.dryRun === true,
+    });
     const publicHttpsPort = settings.publicHttpsPort ?? settings.https[0]?.port ?? 443;
     this.#table = new AppliedTable(
-      { country, publicHttpsPort },
+      {
+        country,
+        publicHttpsPort,
+        onDryRun: (rule, outcome, address) => this.#dryRuns.took(rule, outcome, address),
+      },
       {
         setService: (name, service) => this.#upstreams.setService(name, service),
         serviceNames: () => this.#upstreams.serviceNames(),
@@ -269,7 +280,8 @@ export class ServingProcess {
   #sendStats(): void {
     const full = this.#fullStats;
     this.#fullStats = false;
-    this.#send({ type: 'stats', stats: this.#observer.snapshot(full) });
+    const stats = { ...this.#observer.snapshot(full), dryRuns: this.#dryRuns.totals() };
+    this.#send({ type: 'stats', stats });
   }
 
   #answer(question: Question): unknown {

@@ -148,10 +148,11 @@ export class SyncProcess {
       () => this.#state.record(),
     );
     // Before there is a table nothing is known to be gone.
-    this.#stats = new MergedStats((name) => {
+    const known = (kind: 'service' | 'rule') => (name: string) => {
       const { hasTable, table } = this.#distributor;
-      return !hasTable || table.has(`service/${name}`);
-    });
+      return !hasTable || table.has(`${kind}/${name}`);
+    };
+    this.#stats = new MergedStats(known('service'), known('rule'));
     this.#internal = settings.internal === null ? null : this.#internalPort(settings.internal);
     this.#defaultCertificate = new DefaultCertificate(settings.certs, clock, log, (change) => {
       void this.#intake.changed([change], clock.monotonic());

@@ -94,8 +94,8 @@ export interface RuleObserver {
   rule(name: string, outcome: RuleOutcome, dryRun: boolean, reason: string): void;
 }
 
-/** Hears of each dry-run rule that would have ended something. */
-export type DryRunHook = (rule: string, outcome: RuleOutcome) => void;
+/** Hears of each dry-run rule that would have ended something, and for which address. */
+export type DryRunHook = (rule: string, outcome: RuleOutcome, address: string) => void;
 
 /** Why the rules end a request; null when they let it pass. */
 export interface Refusal {
@@ -119,7 +119,8 @@ export function evaluate(
     if (observer !== null) observer.rule(name, outcome, rule.dryRun, reasonOf(rule, outcome, subject.now));
     const cause = CAUSE_OF[outcome];
     if (rule.dryRun) {
-      if (onDryRun !== null && (cause !== null || outcome === 'allowed')) onDryRun(name, outcome);
+      if (onDryRun !== null && (cause !== null || outcome === 'allowed'))
+        onDryRun(name, outcome, subject.address);
     } else if (cause !== null) {
       return { cause, rule: name };
     } else if (outcome === 'allowed') {
