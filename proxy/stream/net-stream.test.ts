@@ -292,6 +292,16 @@ for (const [name, variant] of Object.entries(VARIANTS)) {
         if (!isTls && !isPipe) assert.equal(code, 'ECONNRESET');
       }));
 
+    it('reset while a close waits for pending bytes frees the descriptor', () =>
+      variant(async ({ stream, seen, peer }) => {
+        peer.pause();
+        while (stream.write(Buffer.alloc(1_000_000)));
+        stream.close();
+        stream.reset();
+        await until(() => seen.closes.length === 1, 'the close');
+        assert.equal(stream.closed, true);
+      }));
+
     it('nothing arrives while it is paused', () =>
       variant(async ({ stream, seen, peer }) => {
         peer.write('a');

@@ -194,8 +194,12 @@ class NetStream implements ByteStream, Timed {
     const socket = this.#socket;
     if (socket.destroyed) return;
     this.#closing = true;
-    // Elsewhere (TLS, pipes, not connected yet) there is no reset to send; TLS ends without its close_notify.
-    if (socket instanceof TLSSocket || socket.connecting || socket.remotePort === undefined) socket.destroy();
+    // Elsewhere (TLS, pipes, not connected yet) there is no reset to send; TLS ends without its close_notify. With a
+    // FIN under way libuv refuses it, and Node would leave the handle open for ever.
+    const ending = socket.writableEnded && !socket.writableFinished;
+    const resettable =
+      !(socket instanceof TLSSocket) && !socket.connecting && socket.remotePort !== undefined;
+    if (ending || !resettable) socket.destroy();
     else socket.resetAndDestroy();
   }
 
