@@ -69,7 +69,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     note: (line) => process.stderr.write(`kontrol run: ${line}\n`),
   });
   process.title = `kontrol run ${options.service}`;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => wrapper.stop());
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => wrapper.stop());
   process.on('SIGUSR1', () => {});
   return wrapper.run();
 }

@@ -38,13 +38,15 @@ export interface LeaseOptions {
   readonly onCommand?: (command: Command) => void;
   /** One line for people: registered, refused, lost, API away or back. */
   readonly onNote?: (line: string) => void;
-  /** Memory and uptime that a beat reports; default those of this process. */
-  readonly vitals?: () => { memory: number; uptime: number };
+  /** What a beat reports: bytes and seconds; default those of this process. */
+  readonly vitals?: () => { readonly memory?: number; readonly uptime?: number };
 }
 
 const CALL_TIMEOUT_MS = 5_000;
 const FIRST_RETRY_MS = 250;
 const SLOWEST_RETRY_MS = 5_000;
+/** How long an API that does not answer is asked for a drain: long enough for one that is just restarted. */
+const DRAIN_PATIENCE_MS = 5_000;
 /** Beats are spread by this share of their interval, so that many workers do not beat together. */
 const JITTER = 0.1;
 
@@ -67,6 +69,8 @@ export class WorkerLease {
   #running = false;
   #inFlight: Promise<void> | null = null;
   #again = false;
+  /** Ends calls of `drain` that nobody waits for any more. */
+  readonly #closing = new AbortController();
 
   constructor(options: LeaseOptions) {
     this.#options = options;
@@ -103,18 +107,28 @@ export class WorkerLease {
 
   /**
    * Asks to be taken out of balancing and waits until every node says nothing is active on it, or `timeoutMs` is
-   * over. True when all nodes confirmed.
+   * over or `close` is called. True when all nodes confirmed.
    */
   async drain(timeoutMs: number): Promise<boolean> {
-    if (this.#id === null) return true;
-    const path = `/v1/workers/${encodeURIComponent(this.#id)}/drain?wait=all&timeout=${timeoutMs}ms`;
-    const reply = await this.#call('POST', path, {}, timeoutMs + CALL_TIMEOUT_MS);
-    return reply !== null && (reply.status === 200 || reply.status === 404);
+    const id = this.#id;
+    if (id === null) return true;
+    const began = performance.now();
+    for (;;) {
+      const passed = Math.round(performance.now() - began);
+      const left = Math.max(0, timeoutMs - passed);
+      const path = `/v1/workers/${encodeURIComponent(id)}/drain?wait=all&timeout=${left}ms`;
+      const reply = await this.#call('POST', path, undefined, left + CALL_TIMEOUT_MS, this.#closing.signal);
+      if (reply !== null) return reply.status === 200 || reply.status === 404;
+      if (this.#closing.signal.aborted) return false;
+      if (performance.now() - began > Math.min(DRAIN_PATIENCE_MS, timeoutMs)) return false;
+      await new Promise((resolve) => setTimeout(resolve, FIRST_RETRY_MS));
+    }
   }
 
   /** Stops beating and gives the registration back. Safe to call twice. */
   async close(): Promise<void> {
     this.#running = false;
+    this.#closing.abort();
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     await this.#inFlight;
@@ -223,6 +237,7 @@ export class WorkerLease {
     path: string,
     body?: unknown,
     timeoutMs = CALL_TIMEOUT_MS,
+    abort?: AbortSignal,
   ): Promise<Reply | null> {
     const { url, token, onNote } = this.#options;
     try {
@@ -233,7 +248,7 @@ export class WorkerLease {
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         },
         body: body === undefined ? undefined : JSON.stringify(body),
-        signal: AbortSignal.timeout(timeoutMs),
+        signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(abort === undefined ? [] : [abort])]),
       });
       const text = await response.text();
       const parsed: unknown = text === '' ? {} : JSON.parse(text);
@@ -246,6 +261,7 @@ export class WorkerLease {
         body: typeof parsed === 'object' && parsed !== null ? (parsed as Reply['body']) : {},
       };
     } catch (error) {
+      if (abort?.aborted === true) return null;
       if (this.#reachable !== false)
         onNote?.(
           `kontrolapi does not answer (${reasonOf(error)}); the worker runs on and is registered when it does`,

@@ -1,0 +1,26 @@
+/** Whether a program accepts connections on its port. */
+import { connect } from 'node:net';
+
+/** A program may listen on either loopback address, or on all. */
+const LOCAL = ['127.0.0.1', '::1'];
+const TIMEOUT_MS = 1_000;
+
+/** True when something accepts on `port` of this machine, or of `host` where the proxies look for it. */
+export async function accepts(port: number, host?: string): Promise<boolean> {
+  const hosts = host === undefined ? LOCAL : [...LOCAL, host];
+  const found = await Promise.all(hosts.map((each) => acceptsAt(port, each)));
+  return found.includes(true);
+}
+
+function acceptsAt(port: number, host: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host, timeout: TIMEOUT_MS });
+    const end = (yes: boolean) => {
+      socket.destroy();
+      resolve(yes);
+    };
+    socket.once('connect', () => end(true));
+    socket.once('error', () => end(false));
+    socket.once('timeout', () => end(false));
+  });
+}
