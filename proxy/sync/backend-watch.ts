@@ -54,9 +54,9 @@ export class BackendWatch {
       random: Math.random,
       addresses: (name) => this.resolver.addresses(name),
       mayConnect: (address) => refused.refusal(address, table.settings().backendAddresses?.refuse) === null,
-      changed: (verdicts, backends) => {
+      changed: (verdicts, flipped) => {
         options.broadcast({ type: 'health', verdicts });
-        for (const { service, address, alive, problem } of backends) {
+        for (const { service, address, alive, problem } of flipped) {
           if (alive)
             log.info('backend_up', `backend ${address} of ${service} is alive`, { service, address });
           else
@@ -65,7 +65,7 @@ export class BackendWatch {
               address,
             });
         }
-        options.changed(backends);
+        if (flipped.length > 0) options.changed(flipped);
       },
     });
   }

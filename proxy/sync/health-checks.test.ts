@@ -36,6 +36,8 @@ function compiled(
 function setup() {
   const clock = new ManualClock();
   const probed: string[] = [];
+  /** What was told, and of that what went down or came back. */
+  const told: HealthVerdict[] = [];
   const verdicts: HealthVerdict[] = [];
   const names = new Map<string, string[]>();
   const world = {
@@ -60,7 +62,10 @@ function setup() {
       world.running--;
       return world.answers.has(textOf(target)) ? world.answers.get(textOf(target)) : null;
     },
-    changed: (batch) => verdicts.push(...batch),
+    changed: (batch, flipped) => {
+      told.push(...batch);
+      verdicts.push(...flipped.map(({ service, address, alive }) => ({ service, address, alive })));
+    },
   });
   /** Advances by steps, letting probes end in between. */
   const pass = async (ms: number) => {
@@ -69,7 +74,7 @@ function setup() {
       await new Promise((resolve) => setImmediate(resolve));
     }
   };
-  return { clock, checks, probed, verdicts, names, world, pass };
+  return { clock, checks, probed, told, verdicts, names, world, pass };
 }
 
 test('a new backend counts as alive, is checked at once, and again at its interval when all is well', async (t) => {
@@ -104,6 +109,33 @@ test('only `fall` failures in a row make it dead and `rise` successes alive agai
   world.answers.delete('10.0.0.1:80');
   await pass(2_500);
   assert.deepEqual(verdicts.at(-1), { service: 'shop', address: '10.0.0.1:80', alive: true });
+});
+
+test('the first finding is told even when it is no news: processes may believe an earlier sync', async (t) => {
+  const { checks, told, pass } = setup();
+  t.after(() => checks.close());
+  checks.setService('shop', compiled(['10.0.0.1:80']));
+  await pass(500);
+  assert.equal(told.length, 0);
+  await pass(1_000);
+  assert.deepEqual(told, [{ service: 'shop', address: '10.0.0.1:80', alive: true }]);
+  await pass(20_000);
+  assert.equal(told.length, 1);
+});
+
+test('alive again after a single failed check is told: traffic may have taken it out on its own', async (t) => {
+  const { checks, told, world, verdicts, pass } = setup();
+  t.after(() => checks.close());
+  checks.setService('shop', compiled(['10.0.0.1:80']));
+  await pass(3_000);
+  world.answers.set('10.0.0.1:80', 'refused');
+  checks.trigger('shop', '10.0.0.1:80');
+  await pass(500);
+  world.answers.delete('10.0.0.1:80');
+  await pass(2_500);
+  assert.equal(verdicts.length, 0);
+  assert.equal(told.length, 2);
+  assert.equal(told[1]?.alive, true);
 });
 
 test('an error of real traffic triggers a check at once, a storm of them few', async (t) => {

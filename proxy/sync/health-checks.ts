@@ -18,6 +18,7 @@ const FAST_MS = 1_000;
 const TRIGGER_GAP_MS = 200;
 /** Verdicts that come together go out as one batch. */
 const BATCH_MS = 10;
+const MAX_BATCH = 500;
 
 export interface BackendHealth {
   readonly service: string;
@@ -39,6 +40,8 @@ interface Checked {
   alive: boolean;
   /** False until enough checks in a row agreed for the first time. */
   decided: boolean;
+  /** A check failed since it was last told to be alive: processes may have it out by what they saw themselves. */
+  doubted: boolean;
   passes: number;
   failures: number;
   problem: string | null;
@@ -60,8 +63,12 @@ export interface HealthOptions {
   addresses(name: string): readonly string[];
   /** Whether a backend at this address (`host:port`) may be connected to. */
   mayConnect(address: string): boolean;
-  /** Verdicts that changed, in batches. */
-  changed(verdicts: readonly HealthVerdict[], why: readonly BackendHealth[]): void;
+  /**
+   * Verdicts to be told, in batches: those that changed; the first of each backend, since serving processes may still
+   * believe what an earlier sync process found; and alive after a failed check, which brings it back wherever the
+   * failures of real traffic took it out. `flipped` has those that went down or came back.
+   */
+  changed(verdicts: readonly HealthVerdict[], flipped: readonly BackendHealth[]): void;
 }
 
 export class HealthChecks {
@@ -71,7 +78,8 @@ export class HealthChecks {
   readonly #probing = new Set<AbortController>();
   #closed = false;
   #running = 0;
-  #batch: Checked[] = [];
+  readonly #batch = new Set<Checked>();
+  readonly #flipped = new Set<Checked>();
   #cancelBatch: (() => void) | null = null;
 
   constructor(options: HealthOptions) {
@@ -163,6 +171,7 @@ export class HealthChecks {
       service,
       alive: true,
       decided: false,
+      doubted: false,
       passes: 0,
       failures: 0,
       problem: null,
@@ -174,7 +183,8 @@ export class HealthChecks {
       removed: false,
     };
     backends.set(address, backend);
-    if (service.health.type !== 'off') this.#enqueue(backend);
+    if (service.health.type === 'off') this.#decide(backend, true);
+    else this.#enqueue(backend);
   }
 
   #reconfigure(backend: Checked, service: ResolvedService): void {
@@ -280,30 +290,40 @@ export class HealthChecks {
     } else {
       backend.failures++;
       backend.passes = 0;
+      backend.doubted = true;
       if (backend.failures >= fall) this.#decide(backend, false);
     }
   }
 
   #decide(backend: Checked, alive: boolean): void {
+    const flips = backend.alive !== alive;
+    const recovers = alive && backend.doubted;
+    if (alive) backend.doubted = false;
+    if (backend.decided && !flips && !recovers) return;
     backend.decided = true;
-    if (backend.alive === alive) return;
     backend.alive = alive;
-    this.#batch.push(backend);
+    // Twice within one batch is back to where it was.
+    if (flips && !this.#flipped.delete(backend)) this.#flipped.add(backend);
+    this.#batch.add(backend);
     this.#cancelBatch ??= this.#options.clock.after(BATCH_MS, () => this.#flush());
   }
 
   #flush(): void {
     this.#cancelBatch = null;
-    const changed = [...new Set(this.#batch)].filter((backend) => !backend.removed).map(healthOf);
-    this.#batch = [];
-    if (changed.length === 0) return;
-    const verdicts = changed.map(({ service, address, alive }) => ({ service, address, alive }));
-    this.#options.changed(verdicts, changed);
+    const told = [...this.#batch].filter((backend) => !backend.removed);
+    const flipped = told.filter((backend) => this.#flipped.has(backend)).map(healthOf);
+    this.#batch.clear();
+    this.#flipped.clear();
+    for (let from = 0; from < told.length; from += MAX_BATCH) {
+      const slice = told.slice(from, from + MAX_BATCH);
+      const verdicts = slice.map(({ name, address, alive }) => ({ service: name, address, alive }));
+      this.#options.changed(verdicts, from === 0 ? flipped : []);
+    }
   }
 
   #pause(backend: Checked): number {
     const { intervalMs, jitter } = backend.service.health;
-    const settled = backend.decided && backend.alive && backend.failures === 0;
+    const settled = backend.decided && backend.alive && !backend.doubted;
     const base = settled ? intervalMs : Math.min(intervalMs, FAST_MS);
     return Math.max(10, base * (1 + jitter * (2 * this.#options.random() - 1)));
   }
