@@ -57,6 +57,19 @@ export function documentConformance(onStore: OnStore): void {
     assert.deepEqual(found, [...expected].sort());
   });
 
+  onStore('a revision that lost its number is never projected', async (place) => {
+    const store = await place.open();
+    const winner = revisionAfter(NOTHING, change('rule', 'a', { won: true }));
+    const loser = revisionAfter(NOTHING, change('rule', 'a', { won: false }), change('rule', 'b', {}));
+    const never = revisionAfter(winner, change('rule', 'c', {}));
+    await store.append(winner);
+    assert.equal(await store.append(loser), 'taken');
+    await store.project(loser);
+    await store.project(never);
+    assert.deepEqual(await documentsOf(store, 'rule'), [['a', 1, { won: true }]]);
+    assert.equal(await store.mark(), 1);
+  });
+
   onStore('projecting is safe to repeat and never goes back', async (place) => {
     const store = await place.open();
     const first = await commit(store, change('rule', 'a', { n: 1 }));

@@ -147,6 +147,8 @@ export function editConformance(onStore: OnStore): void {
       null,
       7,
       { kind: 'rule' },
+      change('rule', '', {}),
+      change('rule', 'x'.repeat(3_000), {}),
     ];
     await place.edit('revisions', 2, { id: 'two', previous: first.id, at: 'noon', changes });
     await place.edit('revisions', 3, { id: { $ne: 1 }, changes: 'none' });

@@ -97,7 +97,8 @@ export interface Store {
   mark(): Promise<number>;
   /**
    * Brings the documents up to `revision`: never over a newer `rev`, deletes leave `{_id, rev, deleted: true}`.
-   * First projects everything between the mark and it, then advances the mark; safe to repeat and to race.
+   * First projects everything between the mark and it, as the log has it, then advances the mark; safe to repeat,
+   * to race, and to call for a revision that lost its number.
    */
   project(revision: Revision): Promise<void>;
   /** Reads the mark, then the documents of `kind`, tombstones included. */

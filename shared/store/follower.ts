@@ -29,8 +29,9 @@ export interface FollowerState {
   readonly objects: readonly (Change & { readonly doc: FollowedObject['doc']; readonly rev: number })[];
 }
 
-/** Further behind than this, the documents are read instead of the log. */
+/** Further behind than this, in revisions or changes, the documents are read instead of the log. */
 const MAX_BEHIND = 10_000;
+const MAX_CHANGES = 100_000;
 const RELOAD_ATTEMPTS = 5;
 
 export class Follower {
@@ -119,12 +120,14 @@ export class Follower {
     let { seq, id } = this.#state;
     if (head.seq < seq || head.seq > seq + MAX_BEHIND || (head.seq === seq && head.id !== id)) return null;
     const newer: Revision[] = [];
+    let changes = 0;
     while (seq < head.seq) {
       const since = await this.#store.since(seq);
-      if (since.trimmed || since.revisions.length === 0) return null;
+      if (since.trimmed || since.revisions.length === 0 || changes > MAX_CHANGES) return null;
       for (const revision of since.revisions) {
         if (revision.seq !== seq + 1 || revision.previous !== id) return null;
         newer.push(revision);
+        changes += revision.changes.length;
         ({ seq, id } = revision);
       }
     }

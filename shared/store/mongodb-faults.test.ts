@@ -11,7 +11,7 @@ import { openMongodb } from './mongodb.ts';
 import { openStore } from './open.ts';
 import type { RecordStore, RecordStoreOptions } from './record-store.ts';
 
-const service = await startMongo();
+const service = await startMongo({ own: true });
 const client = new MongoClient(service.url);
 const opened: RecordStore[] = [];
 afterEach(async () => {

@@ -296,6 +296,8 @@ export class MongoRecords implements Records {
   async #attempt<T>(deadline: Deadline, work: Attempt<T>, writes: boolean): Promise<T> {
     let unsure = false;
     for (let pause = FIRST_PAUSE_MS; ; pause *= 2) {
+      // The driver would connect anew, and nobody would close that.
+      if (this.#closed) throw new KontrolError('store_unavailable', 'The store is closed');
       const client = this.#client;
       try {
         return await deadline.race(work(unsure), () => new LateError('it took too long'));

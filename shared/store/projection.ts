@@ -70,8 +70,8 @@ export class Projector {
     }
   }
 
+  /** As the log has them: a revision that lost its number is never projected. */
   async #next(mark: number, revision: Revision, deadline: Deadline): Promise<readonly Revision[]> {
-    if (mark + 1 === revision.seq) return [revision];
     const limit = Math.min(REVISIONS_AT_ONCE, revision.seq - mark);
     const since = await this.#revisions.since(mark, limit, deadline);
     return since.trimmed ? [] : since.revisions;

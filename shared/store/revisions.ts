@@ -17,7 +17,7 @@ import {
   type Records,
   type Version,
 } from './records.ts';
-import { META, REVISION_PARTS, REVISIONS } from './tables.ts';
+import { isId, META, REVISION_PARTS, REVISIONS } from './tables.ts';
 
 /** Changes with more characters of JSON than this are stored in parts; a document holds 16 MB. */
 const INLINE_CHARACTERS = 2_000_000;
@@ -78,17 +78,19 @@ export class Revisions {
       return (await this.#records.tokenOf(REVISIONS, revision.seq - 1, deadline)) === revision.previous;
     const oldest = await this.next(0, deadline);
     // An attempt whose outcome was unknown may be repeated: it meets itself.
-    return oldest === null || oldest === 1;
+    return revision.previous === '' && (oldest === null || oldest === 1);
   }
 
   async since(seq: number, limit: number, deadline: Deadline): Promise<Since> {
     const rows = await this.#records.numbered(REVISIONS, seq, limit, SINCE_BYTES, deadline);
     const revisions: Revision[] = [];
+    let bytes = 0;
     for (const row of rows) {
-      if (row.seq !== seq + revisions.length + 1) break;
-      const revision = await this.#read(row, deadline);
-      if (revision === null) break;
-      revisions.push(revision);
+      if (row.seq !== seq + revisions.length + 1 || bytes > SINCE_BYTES) break;
+      const read = await this.#read(row, deadline);
+      if (read === null) break;
+      revisions.push(read.revision);
+      bytes += read.bytes;
     }
     if (rows.length > 0 && revisions.length === 0) return { trimmed: true };
     return { trimmed: false, revisions };
@@ -137,8 +139,12 @@ export class Revisions {
   }
 
   /** Null when its parts are gone. */
-  async #read(row: NumberedRecord, deadline: Deadline): Promise<Revision | null> {
+  async #read(
+    row: NumberedRecord,
+    deadline: Deadline,
+  ): Promise<{ revision: Revision; bytes: number } | null> {
     const { fields, seq } = row;
+    let { bytes } = row;
     let changes: unknown = fields['changes'];
     if (typeof fields['parts'] === 'number') {
       let text = '';
@@ -148,8 +154,9 @@ export class Revisions {
         text += part.fields['text'];
       }
       changes = parsed(text);
+      bytes += text.length;
     }
-    return {
+    const revision = {
       seq,
       id: textOf(fields['id']),
       previous: textOf(fields['previous']),
@@ -159,6 +166,7 @@ export class Revisions {
       message: textOf(fields['message']),
       changes: Array.isArray(changes) ? changes.filter(isChange) : [],
     };
+    return { revision, bytes };
   }
 }
 
@@ -236,7 +244,7 @@ function isChange(value: unknown): value is Change {
   return (
     typeof kind === 'string' &&
     Object.hasOwn(COLLECTIONS, kind as Kind) &&
-    typeof name === 'string' &&
+    isId(name) &&
     typeof doc === 'object' &&
     !Array.isArray(doc)
   );

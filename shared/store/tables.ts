@@ -54,18 +54,17 @@ export function liveTable(collection: LiveCollection): Table {
 const MAX_ID_BYTES = 1_500;
 
 /**
- * Refuses anything but a plain string as an id: an object could be taken for a query operator, and strings with
- * zero bytes or half surrogates are not kept apart by every store.
+ * Whether this is a plain string that every store can have as an id: an object could be taken for a query operator,
+ * and strings with zero bytes or half surrogates are not kept apart by all of them.
  */
+export function isId(id: unknown): id is string {
+  if (typeof id !== 'string' || id === '') return false;
+  return Buffer.byteLength(id) <= MAX_ID_BYTES && !/[\0\p{Surrogate}]/u.test(id);
+}
+
 export function checkedId(id: unknown): string {
-  if (
-    typeof id !== 'string' ||
-    id === '' ||
-    Buffer.byteLength(id) > MAX_ID_BYTES ||
-    /[\0\p{Surrogate}]/u.test(id)
-  )
-    throw new KontrolError('invalid', `An id is a string of 1 to ${MAX_ID_BYTES} bytes without zero bytes`);
-  return id;
+  if (isId(id)) return id;
+  throw new KontrolError('invalid', `An id is a string of 1 to ${MAX_ID_BYTES} bytes without zero bytes`);
 }
 
 /** Refuses anything but a whole number from `least` on. */

@@ -28,10 +28,11 @@ export interface MongoService {
   restart(): Promise<void>;
 }
 
-export async function startMongo(): Promise<MongoService> {
+/** `own`: never the server of `MONGO_URL`; for tests that end, restart or freeze it. */
+export async function startMongo({ own = false } = {}): Promise<MongoService> {
   const database = `kontrol_${randomBytes(6).toString('hex')}`;
   const given = process.env['MONGO_URL'];
-  if (given) {
+  if (given && !own) {
     const url = new URL(given);
     url.pathname = `/${database}`;
     return { ...givenService(url.href, 'MONGO_URL'), stop: () => dropDatabase(url.href) };
@@ -63,7 +64,7 @@ export async function startMongo(): Promise<MongoService> {
 
 /** Makes sure that a server can be started: finds or fetches what it needs. */
 export async function installMongo(): Promise<void> {
-  if (!process.env['MONGO_URL']) await prepare();
+  await prepare();
 }
 
 type Launch = (folder: string, port: number) => Promise<Daemon>;

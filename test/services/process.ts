@@ -132,7 +132,7 @@ export async function installPackages(packages: readonly string[]): Promise<void
 /** A service that somebody else runs: tests use it, but must not end it. */
 export function givenService(url: string, variable: string) {
   const refuse = async (): Promise<never> => {
-    throw new Error(`this test ends and starts its service; run it without ${variable}`);
+    throw new Error(`the server of ${variable} is not ended by tests; start one with { own: true }`);
   };
   return { url, pid: 0, stop: async () => {}, kill: refuse, restart: refuse };
 }

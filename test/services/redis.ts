@@ -10,9 +10,10 @@ export interface RedisService {
   restart(): Promise<void>;
 }
 
-export async function startRedis(): Promise<RedisService> {
+/** `own`: never the server of `REDIS_URL`; for tests that end, restart or freeze it. */
+export async function startRedis({ own = false } = {}): Promise<RedisService> {
   const given = process.env['REDIS_URL'];
-  if (given) return givenService(given, 'REDIS_URL');
+  if (given && !own) return givenService(given, 'REDIS_URL');
   await installRedis();
   const port = await freePort();
   let daemon: Daemon | null = null;
@@ -42,6 +43,5 @@ export async function startRedis(): Promise<RedisService> {
 
 /** Makes sure that `redis-server` is there. */
 export async function installRedis(): Promise<void> {
-  if (process.env['REDIS_URL'] || onPath('redis-server')) return;
-  await installPackages(['redis-server']);
+  if (!onPath('redis-server')) await installPackages(['redis-server']);
 }

@@ -9,7 +9,7 @@ import { MongoClient } from 'mongodb';
 import { startMongo, startRedis } from './index.ts';
 
 test('a Redis server starts, restarts empty on its port, and stops', async () => {
-  const service = await startRedis();
+  const service = await startRedis({ own: true });
   const redis = new Redis(service.url, { lazyConnect: true, retryStrategy: () => 20 });
   redis.on('error', () => {});
   try {
@@ -26,7 +26,7 @@ test('a Redis server starts, restarts empty on its port, and stops', async () =>
 });
 
 test('a MongoDB server keeps what it acknowledged through kill and restart', async () => {
-  const service = await startMongo();
+  const service = await startMongo({ own: true });
   const client = new MongoClient(service.url);
   try {
     await client.db().collection<{ _id: number }>('things').insertOne({ _id: 1 });
@@ -42,11 +42,8 @@ test('a MongoDB server keeps what it acknowledged through kill and restart', asy
 test('a service ends with the test process that was killed', async () => {
   const module = fileURLToPath(import.meta.resolve('./index.js'));
   const script = `import { startRedis } from ${JSON.stringify(module)};
-    console.log((await startRedis()).pid); setInterval(() => {}, 1e6);`;
-  const env = { ...process.env };
-  delete env['REDIS_URL'];
+    console.log((await startRedis({ own: true })).pid); setInterval(() => {}, 1e6);`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
-    env,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [line] = (await once(child.stdout, 'data')) as [Buffer];
