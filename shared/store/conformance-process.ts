@@ -46,7 +46,8 @@ async function commitMany(address: PlaceAddress, count: number): Promise<void> {
 
 /** Adds one to a counter as often as asked for. */
 async function count(address: PlaceAddress, times: number): Promise<void> {
-  const { live, close } = await opened(address);
+  const store = await openAddress(address, {});
+  const { live } = store;
   for (let done = 0; done < times; ) {
     const read = await live.get('counters', 'n');
     const next = { count: Number(read?.['count'] ?? 0) + 1 };
@@ -56,12 +57,7 @@ async function count(address: PlaceAddress, times: number): Promise<void> {
     process.send?.(next.count);
     done++;
   }
-  await close();
-}
-
-async function opened(address: PlaceAddress) {
-  const store = await openAddress(address, {});
-  return { live: store.live, close: () => store.close() };
+  await store.close();
 }
 
 /** Appends and projects one large revision, and is killed at a step on the way. */

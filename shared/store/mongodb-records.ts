@@ -41,7 +41,7 @@ const FIRST_PAUSE_MS = 20;
 const SELECTION_MS = 3_000;
 const SOCKET_MS = 4_000;
 
-/** How often a write was tried before in the same call, with an outcome that nobody knows. */
+/** `unsure`: an earlier attempt of the same call broke off, and may have been done. */
 type Attempt<T> = (unsure: boolean) => Promise<T>;
 
 export class MongoRecords implements Records {
