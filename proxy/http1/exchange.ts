@@ -21,6 +21,7 @@ import { logFailure } from './failure.ts';
 import { Journal } from './journal.ts';
 import { requestOutbox } from './outbox.ts';
 import { optionsAnswer, ownAnswer, type PageOptions, pageFor } from './own-answer.ts';
+import { ReaderPace } from './reader-pace.ts';
 import { requestIdFor } from './request-id.ts';
 import { writeRequestHead } from './request-writer.ts';
 import type { ResponseFraming, ResponseHead } from './response-head.ts';
@@ -55,9 +56,7 @@ export class Exchange implements Acquirer, ByteStreamHandler, ResponseEvents, Ti
   #requestDone = false;
   /** The backend takes no more of the request for now. */
   #uploadBlocked = false;
-  /** The visitor takes no more of the answer for now, and had this much pending when it was last looked at. */
-  #clientBlocked = false;
-  #pendingAtBlock = 0;
+  readonly #pace = new ReaderPace();
   /** An interim answer went to the client. */
   #informed = false;
   /** The final answer (a backend's or ours) has begun. */
@@ -160,9 +159,7 @@ export class Exchange implements Acquirer, ByteStreamHandler, ResponseEvents, Ti
 
   /** The client takes more of the answer again. */
   clientDrained(): void {
-    if (!this.#clientBlocked) return;
-    this.#clientBlocked = false;
-    if (this.#connection === null) return;
+    if (!this.#pace.unblock() || this.#connection === null) return;
     this.#awaitMore();
     this.#connection.stream.resume();
   }
@@ -325,7 +322,7 @@ export class Exchange implements Acquirer, ByteStreamHandler, ResponseEvents, Ti
     this.#requestDone = !hasBody;
     this.#corked = true;
     this.#uploadBlocked = false;
-    this.#clientBlocked = false;
+    this.#pace.reset();
     this.#informed = false;
     this.#answering = false;
     this.#framing = 'none';
@@ -393,21 +390,13 @@ export class Exchange implements Acquirer, ByteStreamHandler, ResponseEvents, Ti
     const below = this.#visitor.flush();
     const connection = this.#connection;
     if (!this.#answering || connection === null) return;
-    if (!below && !this.#clientBlocked) {
-      this.#clientBlocked = true;
-      this.#pendingAtBlock = this.#visitor.pendingBytes;
-      connection.stream.pause();
-    }
+    if (!below && this.#pace.block(this.#visitor.pendingBytes)) connection.stream.pause();
     this.#awaitMore();
   }
 
   #timedOut(): void {
-    if (this.#clientBlocked) {
-      // A slow reader may take its time as long as it takes something.
-      const pending = this.#visitor.pendingBytes;
-      const moved = pending < this.#pendingAtBlock;
-      this.#pendingAtBlock = pending;
-      if (moved) this.#awaitMore();
+    if (this.#pace.blocked) {
+      if (this.#pace.moved(this.#visitor.pendingBytes)) this.#awaitMore();
       else this.#cut('client_gone', 'client');
     } else if (this.#answering) this.#cut('idle_timeout', 'backend');
     else this.#backendFailed('first_byte_timeout', false);
