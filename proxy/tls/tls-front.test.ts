@@ -155,6 +155,27 @@ describe('TLS front', () => {
     assert.equal(await shown(port), 'a.test');
   });
 
+  test('a client that speaks plain HTTP is told so, in plain HTTP, and then cut', async () => {
+    const it = front();
+    it.certificates.setDefault(await certificateFor(['a.test']));
+    const port = await listen(it);
+    for (const request of ['GET / HTTP/1.1\r\nHost: a.test\r\n\r\n', 'POST /x HTTP/1.0\r\n\r\nbody']) {
+      const client = net.connect({ host: '127.0.0.1', port, allowHalfOpen: true });
+      cleanups.push(() => client.destroy());
+      let said = '';
+      client.on('data', (chunk: Buffer) => {
+        said += chunk.toString();
+      });
+      client.write(request);
+      await once(client, 'end');
+      assert.match(said, /^HTTP\/1\.1 400 Bad Request\r\n/);
+      assert.match(said, /\r\nConnection: close\r\n/);
+      const [head = '', body = ''] = said.split('\r\n\r\n');
+      assert.match(body, /speaks HTTPS/);
+      assert.match(head, new RegExp(`\r\nContent-Length: ${body.length}(\r\n|$)`));
+    }
+  });
+
   test('takes sockets that were accepted elsewhere', async () => {
     const it = front();
     it.certificates.setDefault(await certificateFor(['a.test']));

@@ -3,7 +3,7 @@
  * a server of it, which is listened on like any `net.Server` and hands out connections whose handshake is done.
  */
 import { randomBytes } from 'node:crypto';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import tls from 'node:tls';
 import type { Log } from '../../shared/log.ts';
 import { CertificateStore } from './certificate-store.ts';
@@ -19,6 +19,19 @@ export interface TlsFrontOptions {
 
 /** Length of ticket keys: name, HMAC key and AES key (OpenSSL). */
 export const TICKET_KEYS_LENGTH = 48;
+
+const WRONG_SCHEME = 'This port speaks HTTPS: write https:// in front of the address.\n';
+/** To a client that sends a plain HTTP request here. */
+const SPEAKS_HTTPS = [
+  'HTTP/1.1 400 Bad Request',
+  'Content-Type: text/plain; charset=utf-8',
+  `Content-Length: ${WRONG_SCHEME.length}`,
+  'Cache-Control: no-store',
+  'Proxy-Status: kontrol; error=http_request_error; details="bad_request"',
+  'Connection: close',
+  '',
+  WRONG_SCHEME,
+].join('\r\n');
 
 export class TlsFront {
   readonly certificates: CertificateStore;
@@ -91,8 +104,17 @@ export class TlsFront {
     }
   }
 
-  #failed(error: Error, socket: Socket): void {
+  #failed(error: NodeJS.ErrnoException, socket: Socket): void {
     this.#options.log.debug('tls_handshake_failed', error.message, { address: socket.remoteAddress });
-    socket.destroy();
+    const plain = error.code === 'ERR_SSL_HTTP_REQUEST' ? plainSocketOf(socket) : null;
+    if (plain === null) socket.destroy();
+    // Closing the TLS side closes the connection; its answer is under way then.
+    else plain.write(SPEAKS_HTTPS, () => socket.destroy());
   }
+}
+
+/** The connection below a failed handshake (a field of Node's own); null where Node has none or it is gone. */
+function plainSocketOf(socket: Socket): Socket | null {
+  const below = (socket as { readonly _parent?: unknown })._parent;
+  return below instanceof Socket && below.writable ? below : null;
 }
