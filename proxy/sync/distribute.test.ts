@@ -89,7 +89,13 @@ test('a change that kills two processes is taken out; the others never see it an
   await until('both are loaded', () => distributor.processes().filter((p) => p.loaded).length === 2);
   primary.deadly = (entry) => entry.name === 'poison';
   distributor.submit([[service('poison')], [service('good')]], 3, clock.monotonic());
-  await until('it is applied', () => applied.at(-1)?.seq === 3);
+  await until('it is applied', () => {
+    clock.advance(1_000);
+    return applied.at(-1)?.seq === 3;
+  });
+  await until('those that came instead are loaded', () =>
+    [...primary.serving.values()].every(({ seq }) => seq === 3),
+  );
   assert.deepEqual(
     deadly.map((entry) => entry.name),
     ['poison'],

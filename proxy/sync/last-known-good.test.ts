@@ -88,8 +88,10 @@ test('a burst of changes is written once a second, with the last state', async (
   keeper.touch();
   clock.advance(900);
   assert.equal(made, 1);
-  clock.advance(200);
-  await until('it is written again', async () => (await readCopy(path, silentLog))?.seq === 51);
+  await until('it is written again', async () => {
+    clock.advance(200);
+    return (await readCopy(path, silentLog))?.seq === 51;
+  });
   seq = 52;
   keeper.touch();
   await keeper.close();
