@@ -20,6 +20,8 @@ test: check
 
 bench: build
 	@node dist/bench/main.js
+	@node dist/bench/decide.js
+	@node dist/bench/scale.js
 
 faults: build
 	@node dist/test/fault/main.js

@@ -52,7 +52,7 @@ export async function startKontrol(
   return { name: 'kontrol', port, process: node, others: [api], apiPort, internalPort, data };
 }
 
-function objects(backendPort: number, size: { domains: number; services: number }): unknown[] {
+export function objects(backendPort: number, size: { domains: number; services: number }): unknown[] {
   const list: unknown[] = [
     {
       kind: 'rule',
@@ -101,7 +101,7 @@ export async function call(
 }
 
 /** The API accepts a moment before its first start has stored the token that it writes into the folder. */
-async function firstToken(apiPort: number, data: string): Promise<string> {
+export async function firstToken(apiPort: number, data: string): Promise<string> {
   for (let attempt = 0; attempt < 100; attempt++) {
     try {
       const token = readFileSync(join(data, 'admin-token'), 'utf8').trim();
