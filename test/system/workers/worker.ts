@@ -24,16 +24,22 @@ export class TestWorker {
   }
 
   /** Starts a worker of the service `web`; returns at once. `args` are further options of `kontrol run`. */
-  static async run(cluster: Cluster, name: string, ...args: readonly string[]): Promise<TestWorker> {
+  static async run(
+    cluster: Cluster,
+    name: string,
+    args: readonly string[] = [],
+    /** File without which the program does not listen. */
+    file?: string,
+  ): Promise<TestWorker> {
     const port = await freePort();
     const options = ['--service', 'web', '--port', String(port), '--name', name, ...args];
-    const wrapper = cluster.run(['run', ...options, '--', process.execPath, PROGRAM, name]);
-    return new TestWorker(name, port, wrapper);
+    const program = [process.execPath, PROGRAM, name, ...(file === undefined ? [] : [file])];
+    return new TestWorker(name, port, cluster.run(['run', ...options, '--', ...program]));
   }
 
   /** Starts a worker and waits until the API has it as ready. */
-  static async start(cluster: Cluster, name: string, ...args: readonly string[]): Promise<TestWorker> {
-    const worker = await TestWorker.run(cluster, name, ...args);
+  static async start(cluster: Cluster, name: string, args: readonly string[] = []): Promise<TestWorker> {
+    const worker = await TestWorker.run(cluster, name, args);
     await worker.becomes(cluster, 'ready');
     return worker;
   }
