@@ -1,12 +1,13 @@
 /** The registry as a part of kontrolapi: its calls, its housekeeping, and how it makes missing services and keys. */
 import { randomUUID } from 'node:crypto';
+import { BackendAddresses, controlPorts } from '../../shared/backend-addresses.ts';
 import { SETTINGS_NAME } from '../../shared/model/kinds.ts';
 import type { Service } from '../../shared/model/service.ts';
 import type { Settings } from '../../shared/model/settings.ts';
 import type { Caller } from '../auth/caller.ts';
 import type { ApiContext } from '../context.ts';
 import type { Operation } from '../http/operation.ts';
-import { BackendAddresses } from '../resources/backend-addresses.ts';
+import { rememberBuilds } from './configured-builds.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { Leases } from './leases.ts';
 import { Membership } from './membership.ts';
@@ -19,6 +20,7 @@ const SWEEP_MS = 2_000;
 export class WorkerService {
   readonly operations: readonly Operation[];
   readonly #context: ApiContext;
+  readonly #membership: Membership;
   readonly #housekeeping: Housekeeping;
   readonly #self = randomUUID();
   #cancel: (() => void) | null = null;
@@ -30,10 +32,11 @@ export class WorkerService {
     const { store, bus, clock, log, nodes, settings } = context;
     this.#context = context;
     const membership = new Membership(store, bus, clock);
+    this.#membership = membership;
     const leases = new Leases(store, clock, this.#self, { ttlMs: LEASE_MS, exchangeMs: SWEEP_MS });
     const registry = new Registry({ store, membership, leases, clock });
     this.#housekeeping = new Housekeeping({ store, registry, membership, leases, clock, log });
-    const addresses = new BackendAddresses(settings);
+    const addresses = new BackendAddresses(controlPorts(settings));
     this.operations = registryOperations({
       registry,
       bus,
@@ -62,9 +65,10 @@ export class WorkerService {
   }
 
   async #sweep(): Promise<void> {
-    const { clock, log } = this.#context;
+    const { clock, log, present } = this.#context;
     try {
       await this.#housekeeping.sweep();
+      if (present.loaded) await rememberBuilds(present.state, this.#membership);
       if (this.#away)
         log.info('workers_watched', 'the store answers again; every worker has a full lease from now on');
       this.#away = false;

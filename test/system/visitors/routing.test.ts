@@ -145,6 +145,13 @@ test('latest follows a new build once it has a backend, and never goes back by i
   assert.equal(heard(await get(host)).name, '7');
   await put({ '7': [seven], '8': [eight] });
   assert.equal(heard(await get(host)).name, '8');
+  // What had a ready backend is remembered within seconds.
+  await cluster.until('an empty newest build stays the newest', async () => {
+    await put({ '7': [seven], '8': [] });
+    if (causeOf(await get(host)) === 'no_backend') return true;
+    await put({ '7': [seven], '8': [eight] });
+    return false;
+  });
   await put({ '7': [seven], '8': [eight] }, { latest: 7 });
   assert.equal(heard(await get(host)).name, '7');
 });
