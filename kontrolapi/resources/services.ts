@@ -1,14 +1,14 @@
 /** What is special to services: where their backends may be, and keys that are named but not there. */
+import { BackendAddresses, controlPorts } from '../../shared/backend-addresses.ts';
 import type { FieldProblem } from '../../shared/errors.ts';
 import { SETTINGS_NAME } from '../../shared/model/kinds.ts';
 import type { Service } from '../../shared/model/service.ts';
 import type { Settings } from '../../shared/model/settings.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
-import { BackendAddresses } from './backend-addresses.ts';
 import type { KindRules } from './kind-rules.ts';
 
 export function serviceRules(settings: SettingsOfProcess): KindRules {
-  const addresses = new BackendAddresses(settings);
+  const addresses = new BackendAddresses(controlPorts(settings));
   return {
     check(doc, draft) {
       const service = doc as unknown as Service;

@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { SettingsOfProcess } from '../../shared/settings.ts';
-import { BackendAddresses } from './backend-addresses.ts';
+import { BackendAddresses, controlPorts } from './backend-addresses.ts';
+import type { SettingsOfProcess } from './settings.ts';
 
-const addresses = new BackendAddresses({
-  api: { host: '127.0.0.1', port: 7_000 },
-  internal: { host: '127.0.0.1', port: 42_007 },
-  mongoUrl: 'mongodb://user:p%40ss@db1.example.com:27018,[2001:db8::5],127.0.0.1:27019/kontrol?replicaSet=r',
-  redisUrl: 'rediss://:secret@cache.example.com',
-} as SettingsOfProcess);
+const addresses = new BackendAddresses(
+  controlPorts({
+    api: { host: '127.0.0.1', port: 7_000 },
+    internal: { host: '127.0.0.1', port: 42_007 },
+    mongoUrl:
+      'mongodb://user:p%40ss@db1.example.com:27018,[2001:db8::5],127.0.0.1:27019/kontrol?replicaSet=r',
+    redisUrl: 'rediss://:secret@cache.example.com',
+  } as SettingsOfProcess),
+);
 
 const REFUSED: readonly (readonly [address: string, why: RegExp])[] = [
   ['169.254.169.254:80', /metadata/],
