@@ -23,7 +23,8 @@ export async function run(argv: readonly string[]): Promise<number> {
     await api.close();
     return 0;
   } catch (error) {
-    if (error instanceof KontrolError) tellParent({ type: 'failed', message: error.message });
+    // Said once: by `kontrol up` where there is one.
+    if (error instanceof KontrolError && tellParent({ type: 'failed', message: error.message })) return 1;
     throw error;
   }
 }

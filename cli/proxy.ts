@@ -25,7 +25,8 @@ export async function run(argv: readonly string[]): Promise<number> {
     process.off('disconnect', abandoned);
     return code;
   } catch (error) {
-    if (error instanceof KontrolError) tellParent({ type: 'failed', message: error.message });
+    // Said once: by `kontrol up` where there is one.
+    if (error instanceof KontrolError && tellParent({ type: 'failed', message: error.message })) return 1;
     throw error;
   }
 }

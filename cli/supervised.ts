@@ -59,6 +59,9 @@ export function takeOrders(orders: Orders): void {
   process.on('SIGUSR1', () => {});
 }
 
-export function tellParent(message: FromChild): void {
-  if (isSupervised() && process.connected) process.send?.(message, () => {});
+/** Answers whether there is a `kontrol up` that was told. */
+export function tellParent(message: FromChild): boolean {
+  if (!isSupervised() || !process.connected) return false;
+  process.send?.(message, () => {});
+  return true;
 }

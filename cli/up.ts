@@ -39,8 +39,11 @@ export async function run(argv: readonly string[]): Promise<number> {
       api.stop();
       void Promise.all([proxy.ended, api.ended]).then(() => resolve(code));
     };
+    let failed = false;
     const fatal = (message: string) => {
-      process.stderr.write(`kontrol: ${message}\n`);
+      // Both may fail of the same thing; one line is enough.
+      if (!failed) process.stderr.write(`kontrol: ${message}\n`);
+      failed = true;
       end(1);
     };
     const api = new Child('api', argv, log, (detail) => greet({ api: detail as Started['api'] }), fatal);
