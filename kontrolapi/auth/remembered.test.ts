@@ -43,6 +43,27 @@ test('a change made elsewhere counts after two seconds, one made here at once', 
   assert.equal((await memory.get('a'))?.value, 3);
 });
 
+test('what was being read when it was changed here is not remembered', async () => {
+  const documents: Record<string, number> = { a: 1 };
+  const { memory } = memoryOver(documents);
+  const before = memory.get('a');
+  documents.a = 2;
+  memory.forget('a');
+  assert.equal((await memory.get('a'))?.value, 2, 'nor shared with who asks after the change');
+  await before;
+  assert.equal((await memory.get('a'))?.value, 2);
+});
+
+test('what was being listed when it was changed here is not remembered', async () => {
+  const documents: Record<string, number> = { a: 1 };
+  const { memory } = memoryOver(documents);
+  const loading = memory.preload();
+  documents.a = 2;
+  memory.forget('a');
+  await loading;
+  assert.equal((await memory.get('a'))?.value, 2);
+});
+
 test('what is not there is asked for each time: a token just made elsewhere is good at once', async () => {
   const documents: Record<string, number> = {};
   const { memory } = memoryOver(documents);

@@ -26,6 +26,8 @@ export class Remembered {
   readonly #clock: Clock;
   readonly #entries = new Map<string, Entry>();
   readonly #reading = new Map<string, Promise<LiveDocument | null>>();
+  /** Counts changes made here: what was being read when one came may be of before it. */
+  #changes = 0;
   #failedAt = Number.NEGATIVE_INFINITY;
 
   constructor(live: LiveStore, collection: LiveCollection, clock: Clock) {
@@ -49,32 +51,39 @@ export class Remembered {
   async preload(): Promise<void> {
     try {
       const at = this.#clock.monotonic();
-      for (const document of await this.#live.list(this.#collection)) this.#keep(document._id, document, at);
+      const changes = this.#changes;
+      const documents = await this.#live.list(this.#collection);
+      if (changes !== this.#changes) return;
+      for (const document of documents) this.#keep(document._id, document, at);
     } catch {
       this.#failedAt = this.#clock.monotonic();
     }
   }
 
-  /** Drops what is remembered, after a change. */
+  /** Drops what is remembered or being read. To be called after a change, or what was there before is read again. */
   forget(id: string): void {
+    this.#changes++;
     this.#entries.delete(id);
+    this.#reading.delete(id);
   }
 
   #read(id: string): Promise<LiveDocument | null> {
     const running = this.#reading.get(id);
     if (running !== undefined) return running;
     const at = this.#clock.monotonic();
-    const read = this.#live
+    const read: Promise<LiveDocument | null> = this.#live
       .get(this.#collection, id)
       .then((document) => {
-        this.#keep(id, document, at);
+        if (this.#reading.get(id) === read) this.#keep(id, document, at);
         return document;
       })
       .catch((error: unknown) => {
         this.#failedAt = this.#clock.monotonic();
         throw error instanceof KontrolError ? error : new KontrolError('store_unavailable');
       })
-      .finally(() => this.#reading.delete(id));
+      .finally(() => {
+        if (this.#reading.get(id) === read) this.#reading.delete(id);
+      });
     this.#reading.set(id, read);
     return read;
   }

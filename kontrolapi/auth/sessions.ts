@@ -49,8 +49,7 @@ export class Sessions {
   /** Ends a session; the answer is a Set-Cookie that removes the cookie. */
   async end(id: string | null): Promise<string> {
     if (id !== null) {
-      this.#remembered.forget(keyOf(id));
-      await this.#live.delete('sessions', keyOf(id));
+      await this.#live.delete('sessions', keyOf(id)).finally(() => this.#remembered.forget(keyOf(id)));
     }
     return this.#cookie('', 0);
   }
@@ -60,8 +59,8 @@ export class Sessions {
     const now = this.#clock.now();
     for (const { _id, v, expires } of await this.#live.list('sessions')) {
       if (typeof expires === 'number' && expires > now) continue;
-      this.#remembered.forget(_id);
       await this.#live.delete('sessions', _id, v);
+      this.#remembered.forget(_id);
     }
   }
 
