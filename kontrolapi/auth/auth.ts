@@ -8,7 +8,7 @@ import type { Caller } from './caller.ts';
 import { LoginLimiter } from './login-limiter.ts';
 import { csrfMatches, Sessions, sessionIdOf } from './sessions.ts';
 import { Tokens } from './tokens.ts';
-import { Users } from './users.ts';
+import { type User, Users } from './users.ts';
 
 const WRITE_USES_MS = 60_000;
 const SAFE_METHODS = new Set(['GET', 'HEAD']);
@@ -25,7 +25,7 @@ export class Auth {
   readonly tokens: Tokens;
   readonly users: Users;
   readonly sessions: Sessions;
-  readonly limiter: LoginLimiter;
+  readonly #limiter: LoginLimiter;
   readonly #clock: Clock;
   readonly #log: Log;
   #cancel: (() => void) | null = null;
@@ -37,7 +37,7 @@ export class Auth {
     this.tokens = new Tokens(options.live, options.clock, options.apiToken);
     this.users = new Users(options.live, options.clock);
     this.sessions = new Sessions(options.live, options.clock, this.users, options.secureCookie);
-    this.limiter = new LoginLimiter(options.clock);
+    this.#limiter = new LoginLimiter(options.clock);
   }
 
   /** Learns tokens and users now, and writes down uses every minute. */
@@ -67,6 +67,24 @@ export class Auth {
       throw new KontrolError('csrf');
     }
     return { name: user.name, role: user.role, service: null, user: user.name };
+  }
+
+  /**
+   * The user when the password is right. Throws `unauthorized` with `wrong`, `rate_limited` after too many failures,
+   * `store_unavailable`; what the store or a rush prevents is no failure.
+   */
+  async logIn(name: string, password: string, address: string, wrong: string): Promise<User> {
+    this.#limiter.attempt(name, address);
+    let user: User | null;
+    try {
+      user = await this.users.logIn(name, password);
+    } catch (error) {
+      this.#limiter.withdrawn(name, address);
+      throw error;
+    }
+    if (user === null) throw new KontrolError('unauthorized', wrong);
+    this.#limiter.succeeded(name, address);
+    return user;
   }
 
   close(): void {

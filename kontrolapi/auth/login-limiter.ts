@@ -41,6 +41,15 @@ export class LoginLimiter {
     for (const [key] of limits) this.#counter(key).failures++;
   }
 
+  /** The attempt told nothing about the password: it counts as if it had not been made. */
+  withdrawn(user: string, address: string): void {
+    const client = clientOf(address);
+    for (const key of [`${client} ${user}`, client]) {
+      const counter = this.#counter(key);
+      counter.failures = Math.max(0, counter.failures - 1);
+    }
+  }
+
   succeeded(user: string, address: string): void {
     const client = clientOf(address);
     this.#counters.delete(`${client} ${user}`);

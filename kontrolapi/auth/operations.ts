@@ -47,10 +47,7 @@ function sessionOperations(auth: Auth): Operation[] {
       access: 'public',
       async handle({ body, address }) {
         const name = body.user.trim().toLowerCase();
-        auth.limiter.attempt(name, address);
-        const user = await auth.users.logIn(name, body.password);
-        if (user === null) throw new KontrolError('unauthorized', 'User or password is wrong');
-        auth.limiter.succeeded(name, address);
+        const user = await auth.logIn(name, body.password, address, 'User or password is wrong');
         const { cookie, csrf } = await auth.sessions.start(user);
         return { headers: { 'Set-Cookie': cookie }, body: { user: user.name, role: user.role, csrf } };
       },
@@ -92,10 +89,7 @@ function sessionOperations(auth: Auth): Operation[] {
       async handle({ caller, body, address }) {
         if (caller.user === null)
           throw new KontrolError('forbidden', 'A token has no password; log in as a user');
-        auth.limiter.attempt(caller.user, address);
-        const user = await auth.users.logIn(caller.user, body.password);
-        if (user === null) throw new KontrolError('unauthorized', 'The present password is wrong');
-        auth.limiter.succeeded(caller.user, address);
+        const user = await auth.logIn(caller.user, body.password, address, 'The present password is wrong');
         await auth.users.change(user.name, { password: body.newPassword });
         const changed = await auth.users.get(user.name);
         if (changed === null) throw new KontrolError('not_found', 'The user was removed meanwhile');
