@@ -16,18 +16,22 @@ import type { Intent, Writer } from './writer.ts';
 async function adopted(
   state: Readonly<Record<string, number>>,
   documents: readonly Partial<StoredDocument>[],
-  { seq = 9, mark = 9, confirmed = false } = {},
+  { seq = 9, mark = 9, confirmed = false, confirmedDuring = false } = {},
 ): Promise<string[]> {
   const view = new State();
   for (const [name, rev] of Object.entries(state))
     view.put('page', name, { rev, doc: { name, templates: {} } });
   const changes: Change[] = [];
+  let duringLoad = () => {};
   const store = {
-    load: async (kind: Kind) => ({
-      mark,
-      documents:
-        kind !== 'page' ? [] : documents.map((each) => ({ rev: null, deleted: false, doc: {}, ...each })),
-    }),
+    load: async (kind: Kind) => {
+      duringLoad();
+      return {
+        mark,
+        documents:
+          kind !== 'page' ? [] : documents.map((each) => ({ rev: null, deleted: false, doc: {}, ...each })),
+      };
+    },
   } as unknown as Store;
   const adoption = new Adoption({
     store,
@@ -45,7 +49,14 @@ async function adopted(
     intervalMs: 20_000,
   });
   if (confirmed) adoption.confirm();
+  if (confirmedDuring)
+    duringLoad = () => {
+      duringLoad = () => {};
+      adoption.confirm();
+    };
   await adoption.look();
+  // The look that the confirmation asked for.
+  if (confirmedDuring) await adoption.look();
   await adoption.close();
   return changes.map(({ name, doc }) => `${name} ${doc === null ? 'deleted' : 'put'}`);
 }
@@ -108,6 +119,10 @@ test('losing all, or more than half and more than five, is held until it is conf
   assert.equal((await adopted(state, left(5), { confirmed: true })).length, 7);
   assert.equal((await adopted({ only: 1 }, [])).length, 0);
   assert.equal((await adopted({ a: 1, b: 1, c: 1 }, [{ name: 'a', rev: 1, doc: same('a') }])).length, 2);
+});
+
+test('a confirmation that comes during a look is not lost', async () => {
+  assert.deepEqual(await adopted({ only: 1 }, [], { confirmedDuring: true }), ['only deleted']);
 });
 
 test('while deletions are held, edits of the same kind are adopted', async () => {

@@ -66,7 +66,10 @@ export class Adoption {
   /** The deletions that are held back are meant: the next look takes them. */
   confirm(): void {
     this.#confirmed = true;
-    void this.look();
+    // A look that runs already began without knowing.
+    void Promise.resolve(this.#running).then(() => {
+      if (!this.#closed) void this.look();
+    });
   }
 
   /** Compares all documents with the log once. Never rejects. */
@@ -98,8 +101,20 @@ export class Adoption {
   }
 
   async #look(): Promise<void> {
-    const { store, present } = this.#options;
+    const { present } = this.#options;
     const confirmed = this.#confirmed;
+    this.#confirmed = false;
+    try {
+      await this.#compare(confirmed);
+    } catch (error) {
+      this.#confirmed ||= confirmed;
+      throw error;
+    }
+    if (this.#verified !== present.reloads) await this.#adoptUnlogged();
+  }
+
+  async #compare(confirmed: boolean): Promise<void> {
+    const { store, present } = this.#options;
     const edits: Edit[] = [];
     for (const kind of KINDS) {
       const loaded = await store.load(kind);
@@ -107,9 +122,7 @@ export class Adoption {
       await present.catchUp();
       edits.push(...this.#editsOf(kind, loaded, confirmed));
     }
-    this.#confirmed = false;
     if (edits.length > 0) await this.#adopt(edits);
-    if (this.#verified !== present.reloads) await this.#adoptUnlogged();
   }
 
   /**
