@@ -80,7 +80,8 @@ export class MembersFollower {
       }
       if (counter !== this.#counter) this.#missed = true;
       if (!this.#missed || this.listsInMs !== 0) return changes;
-      return [...changes, ...(await this.#list())];
+      // What was taken is known from here on and not told again: a list that fails must not take it along.
+      return changes.concat(await this.#list().catch(() => []));
     } catch (error) {
       for (const service of named) this.#named.add(service);
       this.#all ||= all;
