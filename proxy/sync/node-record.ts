@@ -16,6 +16,8 @@ export class NodeReporter {
   #dueAt = Number.POSITIVE_INFINITY;
   #lastAt = Number.NEGATIVE_INFINITY;
   #writing: Promise<void> | null = null;
+  /** What is being written may be of before a change. */
+  #again = false;
   #closed = false;
 
   constructor(clock: Clock, live: () => LiveStore | null, describe: () => Omit<NodeRecord, 'beat'>) {
@@ -49,10 +51,14 @@ export class NodeReporter {
     this.#cancel = this.#clock.after(ms, () => {
       this.#dueAt = Number.POSITIVE_INFINITY;
       this.#cancel = null;
-      if (this.#writing !== null) return;
+      if (this.#writing !== null) {
+        this.#again = true;
+        return;
+      }
+      this.#again = false;
       this.#writing = this.#write().finally(() => {
         this.#writing = null;
-        this.#plan(EVERY_MS);
+        this.#plan(this.#again ? SOON_MS : EVERY_MS);
       });
     });
   }
