@@ -9,6 +9,8 @@ import { RE2JS } from 're2js';
 export const MAX_PATTERN_LENGTH = 256;
 /** Largest compiled program, in instructions; about 1 ms to compile. */
 export const MAX_PROGRAM_SIZE = 2_000;
+/** Most that the patterns of one object may weigh together (`patternWeight`); about a thousand ordinary ones, at most about 0.3 s to compile. */
+export const MAX_PATTERNS_WEIGHT = 100_000;
 /** Longest subject that is looked at, in characters; longer ones never match. */
 export const MAX_SUBJECT_LENGTH = 16_384;
 
@@ -69,10 +71,29 @@ function replaceFirst(compiled: RE2JS, subject: string, replacement: string): st
 }
 
 /**
+ * What compiling `source` costs, told without compiling it, in units of about 2 µs: its length and repeats, a share
+ * for being a pattern at all, and what classes cost, of which `\pL` has hundreds of ranges. Patterns that are
+ * refused anyway for their length or repeats weigh nothing.
+ */
+export function patternWeight(source: string): number {
+  if (source.length > MAX_PATTERN_LENGTH) return 0;
+  const size = estimatedSize(source);
+  if (size > MAX_PROGRAM_SIZE) return 0;
+  return 50 + source.length + size + 30 * (source.match(/\[|\\[pP]/g)?.length ?? 0);
+}
+
+function refuseHugeRepeats(source: string): void {
+  if (estimatedSize(source) > MAX_PROGRAM_SIZE) {
+    throw new Error('the counted repeats of the pattern multiply to too much; use * or +');
+  }
+}
+
+/**
  * Counted repeats multiply the program before its size can be read (`(a?){1000}` twenty times takes a third of a
  * second to compile), so its size is estimated first: one for each character outside a class, times its repeats.
+ * Ends as soon as it is too large.
  */
-function refuseHugeRepeats(source: string): void {
+function estimatedSize(source: string): number {
   // One frame for each open group: the size so far, and of its last atom, which a repeat multiplies.
   const frames = [{ size: 0, atom: 0 }];
   for (const [token, least, most] of source.matchAll(TOKENS)) {
@@ -92,10 +113,9 @@ function refuseHugeRepeats(source: string): void {
       frame.atom = 1;
       frame.size += 1;
     }
-    if (frame.size > MAX_PROGRAM_SIZE) {
-      throw new Error('the counted repeats of the pattern multiply to too much; use * or +');
-    }
+    if (frame.size > MAX_PROGRAM_SIZE) return frame.size;
   }
+  return frames.reduce((sum, frame) => sum + frame.size, 0);
 }
 
 /** Quoted text, escapes with braces, other escapes, classes, counted repeats (least, most), single characters. */

@@ -1,8 +1,11 @@
 /** `/v1/apply` and `/v1/export`: many objects as one atomic revision, and back. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { z } from 'zod';
 import { type FieldProblem, KontrolError } from '../../shared/errors.ts';
 import { type Kind, SETTINGS_NAME } from '../../shared/model/kinds.ts';
+import { patternsWeight } from '../../shared/model/pattern-budget.ts';
 import type { Change } from '../../shared/model/revision.ts';
+import { MAX_PATTERNS_WEIGHT } from '../../shared/patterns.ts';
 import { CHANGERS, READERS } from '../auth/caller.ts';
 import type { ApiContext } from '../context.ts';
 import { APPLY_LIMIT, type Operation, operation, operationWithBody } from '../http/operation.ts';
@@ -14,6 +17,10 @@ import { below, toDocument } from './documents.ts';
 import { canonicalName, KIND_HINT, kindOf } from './kind-names.ts';
 
 const MAX_OBJECTS = 50_000;
+/** Most that the patterns of a list may weigh together (`patternWeight`): every node compiles them with this one revision. */
+const MAX_LIST_WEIGHT = 20 * MAX_PATTERNS_WEIGHT;
+/** How long the validation of a list goes on, in milliseconds, before other calls have their turn. */
+const MAX_HOLD_MS = 20;
 
 const applyBody = z.strictObject({
   owner: z
@@ -97,6 +104,7 @@ export function applyOperations(context: ApiContext): Operation[] {
 
 /** Throws `invalid` with the path of every object whose kind or name cannot be told, or that stands twice. */
 function readObjects(objects: readonly Doc[], owner: string): Wanted[] {
+  refuseTooManyPatterns(objects);
   const problems: FieldProblem[] = [];
   const wanted = new Map<string, Wanted>();
   for (const [index, object] of objects.entries()) {
@@ -112,6 +120,15 @@ function readObjects(objects: readonly Doc[], owner: string): Wanted[] {
   }
   if (problems.length > 0) throw new KontrolError('invalid', undefined, problems);
   return [...wanted.values()];
+}
+
+function refuseTooManyPatterns(objects: readonly Doc[]): void {
+  let weight = 0;
+  for (const object of objects) weight += patternsWeight(kindOf(object['kind']) ?? '', object);
+  if (weight <= MAX_LIST_WEIGHT) return;
+  const message =
+    'the regular expressions of the list are too many or too complex together; apply it in parts';
+  throw new KontrolError('invalid', undefined, [{ path: 'objects', message }]);
 }
 
 function readObject({ kind: given, ...fields }: Doc, owner: string, prefix: string): Wanted | FieldProblem {
@@ -152,7 +169,12 @@ async function documents(
 ): Promise<Change[]> {
   const changes: Change[] = [];
   const problems: FieldProblem[] = [];
+  let since = performance.now();
   for (const { kind, name, input, prefix } of wanted) {
+    if (performance.now() - since > MAX_HOLD_MS) {
+      await nextTurn();
+      since = performance.now();
+    }
     try {
       const { doc } = await toDocument(kind, input, view.get(kind, name), context.rules(kind), keep);
       changes.push({ kind, name, doc });

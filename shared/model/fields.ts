@@ -65,7 +65,11 @@ export function canonicalHost(text: string): string | Error {
   const prefix = text.startsWith('**.') ? '**.' : text.startsWith('*.') ? '*.' : '';
   let host = text.slice(prefix.length).toLowerCase();
   if (host.endsWith('.')) host = host.slice(0, -1);
-  if (prefix === '' && (host.startsWith('[') || ipaddr.IPv4.isValidFourPartDecimal(host))) {
+  // The check for an IPv4 address costs ten times all the rest here: only what begins with a digit can be one.
+  if (
+    prefix === '' &&
+    (host.startsWith('[') || (/^\d/.test(host) && ipaddr.IPv4.isValidFourPartDecimal(host)))
+  ) {
     const bare = /^\[(.*:.*)\]$/.exec(host)?.[1] ?? host;
     if (!ipaddr.isValid(bare)) return new Error('not a valid address');
     const address = ipaddr.parse(bare).toString();

@@ -5,6 +5,7 @@ import { type Certificate, certificateSchema } from './certificate.ts';
 import { type Domain, domainSchema } from './domain.ts';
 import { type Listener, listenerSchema } from './listener.ts';
 import { type Page, pageSchema } from './page.ts';
+import { patternBudgetProblem } from './pattern-budget.ts';
 import { type Rule, ruleSchema } from './rule.ts';
 import { type Service, serviceSchema } from './service.ts';
 import { type Settings, settingsSchema } from './settings.ts';
@@ -66,6 +67,8 @@ export function parseObject<K extends Kind>(
   unknown: 'refuse' | 'ignore' = 'refuse',
 ): ParseResult<ObjectOf[K]> {
   const schema = SCHEMAS[kind] as z.ZodType<ObjectOf[K]>;
+  const heavy = patternBudgetProblem(kind, input);
+  if (heavy !== null) return { ok: false, problems: [heavy] };
   const ignored: string[] = [];
   let candidate = input;
   // Each round removes the unknown fields that one level of the schema reported; depth bounds the rounds.

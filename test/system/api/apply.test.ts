@@ -136,3 +136,42 @@ test('what is exported can be applied again, also as it was at an earlier revisi
   const reply = await api.post('/v1/apply', { owner: 'one', prune: true, objects: one });
   assert.deepEqual(reply.body.changes, []);
 });
+
+test('a list with more patterns than can be compiled in passing is refused as a whole', async () => {
+  const domains = Array.from({ length: 400 }, (_, domain) => ({
+    kind: 'domain',
+    name: `heavy-${domain}.test`,
+    routes: Array.from({ length: 200 }, (_, route) => ({ path: `~^/${domain}/${route}/`, answer: {} })),
+  }));
+  const reply = await api.post('/v1/apply?dryRun=1', { owner: 'heavy', objects: domains });
+  assert.equal(reply.status, 400);
+  assert.deepEqual(
+    listOf(reply.body.errors).map(({ path }) => String(path)),
+    ['objects'],
+  );
+  const named = Array.from({ length: 20_000 }, (_, index) => ({
+    kind: 'domain',
+    name: `~^${index}\\pL\\pL\\pL$`,
+    service: 'site',
+  }));
+  assert.equal((await api.post('/v1/apply?dryRun=1', { owner: 'heavy', objects: named })).status, 400);
+});
+
+test('other calls have their turn while a long list is validated', async () => {
+  const objects = Array.from({ length: 8_000 }, (_, index) => ({
+    kind: 'domain',
+    name: `long-${index}.test`,
+    routes: [{ path: `~^/${index}/[0-9]+$`, answer: {} }],
+  }));
+  let done = false;
+  const applied = api.post('/v1/apply?dryRun=1', { owner: 'long', objects }).finally(() => {
+    done = true;
+  });
+  let answered = 0;
+  while (!done) {
+    await api.get('/healthz');
+    answered++;
+  }
+  assert.equal((await applied).status, 200);
+  assert.ok(answered > 5, `${answered} calls were answered meanwhile`);
+});

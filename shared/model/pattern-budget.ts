@@ -1,0 +1,54 @@
+/**
+ * One object may hold thousands of patterns, each of which takes up to some milliseconds to compile, and whoever
+ * compiles them answers nobody else meanwhile. So what they weigh together is bounded, before the first is compiled.
+ */
+import type { FieldProblem } from '../errors.ts';
+import { MAX_PATTERNS_WEIGHT, patternWeight } from '../patterns.ts';
+
+/** What is wrong with the patterns of an object that was not validated yet; null when they are few enough. */
+export function patternBudgetProblem(kind: string, input: unknown): FieldProblem | null {
+  if (patternsWeight(kind, input) <= MAX_PATTERNS_WEIGHT) return null;
+  return {
+    path: kind === 'rule' ? 'match' : 'routes',
+    message:
+      'the regular expressions of this object are too many or too complex together; use plain paths and addresses, or several objects',
+  };
+}
+
+/** What the patterns of an object, which need not be valid, weigh together (`patternWeight`). */
+export function patternsWeight(kind: string, input: unknown): number {
+  let sum = 0;
+  if (kind === 'rule') for (const pattern of patternsOfRule(input)) sum += patternWeight(pattern);
+  if (kind === 'domain') for (const pattern of patternsOfDomain(input)) sum += patternWeight(pattern);
+  return sum;
+}
+
+function* patternsOfRule(rule: unknown): Iterable<string> {
+  if (field(rule, 'type') !== 'ip-regex') return;
+  for (const text of listOf(field(rule, 'match'))) if (typeof text === 'string') yield text;
+}
+
+function* patternsOfDomain(domain: unknown): Iterable<string> {
+  yield* marked(field(domain, 'name'));
+  yield* marked(field(domain, 'aliases'));
+  for (const route of listOf(field(domain, 'routes'))) {
+    yield* marked(field(route, 'path'));
+    yield* marked(field(field(route, 'rewrite'), 'match'));
+  }
+}
+
+/** What begins with `~` in a text or a list of texts. */
+function* marked(value: unknown): Iterable<string> {
+  for (const text of Array.isArray(value) ? value : [value]) {
+    if (typeof text === 'string' && text.startsWith('~')) yield text.slice(1);
+  }
+}
+
+function field(value: unknown, name: string): unknown {
+  if (typeof value !== 'object' || value === null) return undefined;
+  return Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
