@@ -6,6 +6,7 @@ import type { Express } from 'express';
 import type { Bus } from '../shared/bus/contract.ts';
 import { openBus } from '../shared/bus/open.ts';
 import { type Clock, systemClock } from '../shared/clock.ts';
+import { KontrolError } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
 import { packageVersion } from '../shared/package-root.ts';
 import type { SettingsOfProcess } from '../shared/settings.ts';
@@ -160,6 +161,7 @@ async function enter(context: ApiContext, upkeep: Upkeep, terminal: boolean): Pr
     // From here on it is not left half way: a password that was made must be shown.
     return await create(terminal);
   } catch (error) {
+    if (error instanceof KontrolError && error.code === 'cannot_start') throw error;
     log.warn('store_unavailable', 'the API started without its store and goes on trying', {
       reason: (error as Error).message,
     });

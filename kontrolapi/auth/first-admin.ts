@@ -5,7 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { KontrolError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Auth } from './auth.ts';
@@ -34,7 +34,8 @@ export interface FirstAdminOptions {
 
 /**
  * Creates the first admin unless somebody can log in already, or another process does so at this moment; null then.
- * Rejects when the store does not answer; what was begun is finished by the next call.
+ * Rejects when the store does not answer; what was begun is finished by the next call. Rejects with `cannot_start`
+ * when the data folder cannot be written: nobody could ever log in then.
  */
 export async function createFirstAdmin(options: FirstAdminOptions): Promise<FirstAdmin | null> {
   const { auth, data, log } = options;
@@ -44,7 +45,6 @@ export async function createFirstAdmin(options: FirstAdminOptions): Promise<Firs
   // The token of this folder is what an earlier start left that broke off; any other one is a way in already.
   const begun = earlier !== null && (await auth.tokens.identify(earlier)) !== null;
   if (!begun && (await auth.tokens.list()).length > 0) return null;
-  await mkdir(data, { recursive: true });
   const token = await keepSecret(tokenFile, `kontrol_${randomBytes(32).toString('base64url')}`);
   const passwordFile = options.terminal ? null : join(data, PASSWORD_FILE);
   const random = randomBytes(15).toString('base64url');
@@ -87,6 +87,16 @@ async function readSecret(file: string): Promise<string | null> {
  * already. Several processes that do so at once all get the same.
  */
 async function keepSecret(file: string, secret: string): Promise<string> {
+  try {
+    await mkdir(dirname(file), { recursive: true });
+    return await linkSecret(file, secret);
+  } catch (cause) {
+    const message = `${file} cannot be written: ${(cause as Error).message}; see to the data folder (--data)`;
+    throw new KontrolError('cannot_start', message, [], { cause });
+  }
+}
+
+async function linkSecret(file: string, secret: string): Promise<string> {
   const draft = `${file}.${randomBytes(4).toString('hex')}`;
   const handle = await open(draft, 'wx', 0o600);
   try {
