@@ -104,6 +104,16 @@ test('reload by any method re-reads everything now; confirm wants a POST; the re
   assert.equal((await get(sync, '/nothing')).status, 404);
 });
 
+test('a page in a browser cannot confirm deletions', async (t) => {
+  const world = await World.make(t);
+  const { sync } = await world.start(INTERNAL);
+  const { status } = await get(sync, '/confirm', {
+    method: 'POST',
+    headers: { origin: 'https://shop.example.com' },
+  });
+  assert.equal(status, 403);
+});
+
 test('a port in use is logged once and tried again until it is free', async (t) => {
   const holder = net.createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => holder.once('listening', resolve));

@@ -129,6 +129,9 @@ export class InternalPort {
         return json(200, { reloading: true });
       case '/confirm':
         if (request.method !== 'POST') return text(405, 'POST confirms the deletions that are held back\n');
+        // A browser on this machine posts here for any page that it shows; it says so, and no tool of ours does.
+        if (request.headers.origin !== undefined)
+          return text(403, 'confirming is not for pages in a browser\n');
         return json(200, { confirmed: this.#options.confirm() });
       case '/':
       case '/status': {
