@@ -15,12 +15,15 @@ export async function accepts(port: number, host?: string): Promise<boolean> {
 function acceptsAt(port: number, host: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ port, host, timeout: TIMEOUT_MS });
-    const end = (yes: boolean) => {
-      socket.destroy();
-      resolve(yes);
-    };
-    socket.once('connect', () => end(true));
-    socket.once('error', () => end(false));
-    socket.once('timeout', () => end(false));
+    socket.once('connect', () => {
+      // Read to its end, not cut: a reset is more than some simple programs can bear.
+      socket.unref();
+      socket.resume();
+      socket.end();
+      resolve(true);
+    });
+    socket.once('timeout', () => socket.destroy());
+    socket.on('error', () => {});
+    socket.once('close', () => resolve(false));
   });
 }

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { type LeaseOptions, WorkerLease } from './lease.ts';
+import { ScriptedApi, until } from './scripted-api.ts';
+
+async function leased(t: TestContext, more: Partial<LeaseOptions> = {}) {
+  const api = await ScriptedApi.start();
+  const notes: string[] = [];
+  const lease = new WorkerLease({
+    url: api.url,
+    token: 'secret',
+    registration: { service: 'web', port: 3_000 },
+    onNote: (line) => notes.push(line),
+    ...more,
+  });
+  t.after(async () => {
+    await lease.close();
+    await api.close();
+  });
+  return { api, lease, notes };
+}
+
+test('it registers, beats with its state, and reports a change of state at once', async (t) => {
+  const { api, lease } = await leased(t, { vitals: () => ({ memory: 5, uptime: 6 }) });
+  lease.start();
+  lease.start();
+  await until('it beats', () => api.calls('beat').length >= 2);
+  assert.deepEqual(
+    api.calls('register').map(({ body }) => body),
+    [{ service: 'web', port: 3_000, state: 'starting' }],
+  );
+  assert.deepEqual(api.calls('beat')[0]?.body, { state: 'starting', memory: 5, uptime: 6 });
+  lease.setState('ready');
+  await until('it said so', () => api.heard.at(-1)?.body['state'] === 'ready');
+  assert.equal(lease.permission, 'run');
+});
+
+test('an API that is not there is tried until it is; the state of then is what is registered', async (t) => {
+  const { api, lease, notes } = await leased(t);
+  await api.close();
+  lease.start();
+  await until('it noticed', () => lease.reachable === false);
+  lease.setState('ready');
+  await api.open();
+  await until('it is registered', () => lease.id !== null);
+  assert.equal(api.calls('register')[0]?.body['state'], 'ready');
+  assert.equal(
+    notes.filter((line) => line.includes('does not answer (ECONNREFUSED)')).length,
+    1,
+    notes.join(),
+  );
+  assert.ok(notes.includes('kontrolapi answers again'));
+});
+
+test('a worker that was forgotten registers again at once', async (t) => {
+  const { api, lease } = await leased(t);
+  lease.start();
+  await until('it is registered', () => lease.id === 'w1');
+  api.forget();
+  await until('it is registered again', () => lease.id === 'w2');
+  assert.equal(lease.permission, 'run');
+});
+
+test('a failing API takes no permission back and costs no registration', async (t) => {
+  const seen: string[] = [];
+  const { api, lease } = await leased(t, { onPermission: (permission) => seen.push(permission) });
+  lease.start();
+  await until('it is registered', () => lease.id === 'w1');
+  api.status = 503;
+  const before = api.calls('beat').length;
+  await until('it asked some more', () => api.calls('beat').length >= before + 2);
+  assert.equal(lease.reachable, false);
+  api.status = null;
+  await until('it answers', () => lease.reachable === true);
+  assert.deepEqual([lease.id, seen, api.calls('register').length], ['w1', ['run'], 1]);
+});
+
+test('a refusal is told once and tried again; it is no permission', async (t) => {
+  const { api, lease, notes } = await leased(t);
+  api.status = 401;
+  lease.start();
+  await until('it tried twice', () => api.calls('register').length >= 2);
+  assert.deepEqual([notes, lease.permission], [['kontrolapi refuses: 401 as told'], null]);
+  api.status = null;
+  await until('it is registered', () => lease.id !== null);
+});
+
+test('permissions and commands are told once each, also when one is taken back', async (t) => {
+  const told: string[] = [];
+  const { api, lease } = await leased(t, {
+    onPermission: (permission) => told.push(permission),
+    onCommand: (command) => told.push(command),
+  });
+  api.permission = 'wait';
+  lease.start();
+  await until('it waits', () => told.length === 1);
+  api.permission = 'run';
+  await until('it runs', () => told.length === 2);
+  api.command = 'stop';
+  await until('it is to stop', () => told.length === 3);
+  const beats = api.calls('beat').length;
+  await until('it beats on', () => api.calls('beat').length > beats + 2);
+  assert.deepEqual(told, ['wait', 'run', 'stop']);
+});
+
+test('a drain is asked for again when the API was just restarted, and gives up on one that stays away', async (t) => {
+  const { api, lease } = await leased(t);
+  assert.equal(await lease.drain(1_000), true, 'nothing was registered');
+  lease.start();
+  await until('it is registered', () => lease.id !== null);
+  await api.close();
+  const drained = lease.drain(30_000);
+  await api.open();
+  assert.equal(await drained, true);
+  await api.close();
+  assert.equal(await lease.drain(100), false);
+});
+
+test('close gives the registration back, ends a drain that is still waiting, and may be called twice', async (t) => {
+  const { api, lease } = await leased(t);
+  lease.start();
+  await until('it is registered', () => lease.id !== null);
+  api.drains = false;
+  const drained = lease.drain(600_000);
+  await until('it is asked', () => api.calls('drain').length === 1);
+  await lease.close();
+  await lease.close();
+  assert.equal(await drained, false);
+  assert.deepEqual(
+    api.calls('leave').map(({ id }) => id),
+    ['w1'],
+  );
+  const heard = api.heard.length;
+  lease.setState('ready');
+  assert.equal(api.heard.length, heard);
+});
