@@ -4,14 +4,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../shared/clock.ts';
-import { SEALED_FIELD, seal } from '../shared/secrets.ts';
+import { SEALED_FIELD, seal, TICKET_KEYS_BYTES, TICKET_KEYS_SECRET } from '../shared/secrets.ts';
 import { COOKIE_KEY_SECRET } from '../shared/signed-cookie.ts';
 import type { LiveStore } from '../shared/store/contract.ts';
 
-const TICKET_KEYS_SECRET = 'ticket-keys';
 const COOKIE_KEY_BYTES = 32;
-/** Name, HMAC key and AES key, as OpenSSL wants them. */
-const TICKET_KEYS_BYTES = 48;
 /** Whoever gets hold of ticket keys can read what was recorded under them (RFC 5077 §5.6): one day's, then. */
 export const TICKET_KEYS_AGE_MS = 86_400_000;
 

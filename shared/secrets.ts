@@ -9,6 +9,16 @@ import { KontrolError } from './errors.ts';
 /** The field of a document in the collection `secrets` that holds the sealed text. */
 export const SEALED_FIELD = 'sealed';
 
+/** Name of the secret with the keys of TLS session tickets, in base64; shared by all nodes. */
+export const TICKET_KEYS_SECRET = 'ticket-keys';
+/** Length of ticket keys: name, HMAC key and AES key, as OpenSSL wants them. */
+export const TICKET_KEYS_BYTES = 48;
+
+/** Name of the secret with the private key that a certificate names by its digest. */
+export function certificateKeySecret(keyDigest: string): string {
+  return `certificate/${keyDigest}`;
+}
+
 const PLAIN = 'kontrol1.plain.';
 const SEALED = 'kontrol1.aes256gcm.';
 const SALT_BYTES = 16;

@@ -7,17 +7,12 @@ import type { Clock } from '../../shared/clock.ts';
 import { type FieldProblem, KontrolError } from '../../shared/errors.ts';
 import { certificateInputSchema } from '../../shared/model/certificate.ts';
 import { problemsOf } from '../../shared/model/kinds.ts';
-import { open, SEALED_FIELD, seal } from '../../shared/secrets.ts';
+import { certificateKeySecret, open, SEALED_FIELD, seal } from '../../shared/secrets.ts';
 import type { LiveStore } from '../../shared/store/contract.ts';
 import type { Doc, Held } from '../revisions/view.ts';
 import type { KindRules } from './kind-rules.ts';
 
 const MAX_CHAIN = 20;
-
-/** Name of the secret that holds a key. */
-export function secretName(keyDigest: string): string {
-  return `certificate/${keyDigest}`;
-}
 
 export function certificateRules(live: LiveStore, secret: string | null, clock: Clock): KindRules {
   return {
@@ -34,7 +29,8 @@ export function certificateRules(live: LiveStore, secret: string | null, clock: 
           throw invalid('keyDigest', 'it is not the digest of the key; leave it out');
         }
         checkPair(leaf, readKey(given, 'key'), 'key');
-        if (keep) await live.put('secrets', secretName(keyDigest), { [SEALED_FIELD]: seal(given, secret) });
+        if (keep)
+          await live.put('secrets', certificateKeySecret(keyDigest), { [SEALED_FIELD]: seal(given, secret) });
         return { ...rest, keyDigest };
       }
       const keyDigest = named ?? digestOf(present);
@@ -56,7 +52,7 @@ function digestOf(held: Held | undefined): string | null {
 }
 
 async function readSecret(live: LiveStore, digest: string, secret: string | null): Promise<string | null> {
-  const sealed = (await live.get('secrets', secretName(digest)))?.[SEALED_FIELD];
+  const sealed = (await live.get('secrets', certificateKeySecret(digest)))?.[SEALED_FIELD];
   if (typeof sealed !== 'string') return null;
   try {
     return open(sealed, secret);

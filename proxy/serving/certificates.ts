@@ -5,10 +5,8 @@
 import type { Log } from '../../shared/log.ts';
 import type { RejectedEntry } from '../../shared/routing/entry.ts';
 import type { Table } from '../../shared/routing/table.ts';
+import { certificateKeySecret, TICKET_KEYS_SECRET } from '../../shared/secrets.ts';
 import type { CertificateStore } from '../tls/certificate-store.ts';
-
-/** Secret with the keys of session tickets, base64. */
-const TICKET_KEYS_SECRET = 'ticket-keys';
 
 /** Chain and private key, both PEM. */
 export interface PemPair {
@@ -75,7 +73,7 @@ export class Certificates {
 function pairsOf(table: Table): Map<string, PemPair> {
   const pairs = new Map<string, PemPair>();
   for (const { name, certificate, keyDigest } of table.certificates()) {
-    const key = table.secret(`certificate/${keyDigest}`);
+    const key = table.secret(certificateKeySecret(keyDigest));
     if (key !== undefined) pairs.set(name, { certificate, key });
   }
   return pairs;

@@ -6,6 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { Log } from '../../shared/log.ts';
 import type { Change } from '../../shared/model/revision.ts';
 import type { EntryKind, TableEntry } from '../../shared/routing/entry.ts';
+import { certificateKeySecret } from '../../shared/secrets.ts';
 import type { Distributor } from './distribute.ts';
 import type { Guard, ObjectChange } from './guard.ts';
 import type { Objects } from './objects.ts';
@@ -157,16 +158,14 @@ export class Intake {
     const names = new Set<string>();
     for (const { kind, name } of guard.quarantined()) if (kind === 'certificate') names.add(name);
     for (const { name, keyDigest } of guard.table.certificates()) {
-      if (!secrets.has(`certificate/${keyDigest}`)) names.add(name);
+      if (!secrets.has(certificateKeySecret(keyDigest))) names.add(name);
     }
     return names;
   }
 
   #neededKeys(): Set<string> {
     const { guard, objects } = this.#options;
-    const names = [...guard.table.certificates()].map(
-      (certificate) => `certificate/${certificate.keyDigest}`,
-    );
+    const names = [...guard.table.certificates()].map(({ keyDigest }) => certificateKeySecret(keyDigest));
     for (const { kind, name } of guard.quarantined()) {
       const doc = kind === 'certificate' ? objects.get('certificate', name) : null;
       const key = doc === null ? null : keyNameOf(doc);

@@ -3,7 +3,14 @@
  * Read from the collection `secrets`, opened with `KONTROL_SECRET`; nothing else of that collection is ever read.
  */
 import { createHash } from 'node:crypto';
-import { isEncrypted, open, SEALED_FIELD, seal } from '../../shared/secrets.ts';
+import {
+  certificateKeySecret,
+  isEncrypted,
+  open,
+  SEALED_FIELD,
+  seal,
+  TICKET_KEYS_SECRET,
+} from '../../shared/secrets.ts';
 import { COOKIE_KEY_SECRET } from '../../shared/signed-cookie.ts';
 import type { LiveDocument, LiveStore } from '../../shared/store/contract.ts';
 import { checkPair } from '../tls/key-pair.ts';
@@ -11,7 +18,7 @@ import type { PlainDocument } from './documents.ts';
 import type { ObjectChange } from './guard.ts';
 
 /** Keys that every node has, whatever its certificates. */
-const NODE_KEYS: readonly string[] = [COOKIE_KEY_SECRET, 'ticket-keys'];
+const NODE_KEYS: readonly string[] = [COOKIE_KEY_SECRET, TICKET_KEYS_SECRET];
 
 /** Secrets that are read side by side. */
 const AT_ONCE = 32;
@@ -25,7 +32,7 @@ interface Held {
 /** Name of the secret that holds the private key of a certificate object. */
 export function keyNameOf(certificate: PlainDocument): string | null {
   const digest = certificate['keyDigest'];
-  return typeof digest === 'string' && /^[0-9a-f]{64}$/.test(digest) ? `certificate/${digest}` : null;
+  return typeof digest === 'string' && /^[0-9a-f]{64}$/.test(digest) ? certificateKeySecret(digest) : null;
 }
 
 export class SecretKeys {

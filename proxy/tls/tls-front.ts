@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { Socket } from 'node:net';
 import tls from 'node:tls';
 import type { Log } from '../../shared/log.ts';
+import { TICKET_KEYS_BYTES } from '../../shared/secrets.ts';
 import { CertificateStore } from './certificate-store.ts';
 import { CONTEXT_OPTIONS } from './tls-options.ts';
 
@@ -16,9 +17,6 @@ export interface TlsFrontOptions {
   /** Protocols offered to clients that know ALPN, in order of preference. Default: `http/1.1` only. */
   readonly alpn?: readonly string[];
 }
-
-/** Length of ticket keys: name, HMAC key and AES key (OpenSSL). */
-export const TICKET_KEYS_LENGTH = 48;
 
 const WRONG_SCHEME = 'This port speaks HTTPS: write https:// in front of the address.\n';
 /** To a client that sends a plain HTTP request here. */
@@ -38,7 +36,7 @@ export class TlsFront {
   readonly #options: TlsFrontOptions;
   readonly #servers = new Set<tls.Server>();
   /** Until the shared ones come, tickets are good for this process only. */
-  #ticketKeys: Buffer = randomBytes(TICKET_KEYS_LENGTH);
+  #ticketKeys: Buffer = randomBytes(TICKET_KEYS_BYTES);
 
   constructor(options: TlsFrontOptions) {
     this.#options = options;
@@ -69,8 +67,8 @@ export class TlsFront {
 
   /** Keys for session tickets, shared by all processes and nodes. Tickets made with the keys before are void at once. */
   setTicketKeys(keys: Buffer): void {
-    if (keys.length !== TICKET_KEYS_LENGTH) {
-      throw new Error(`ticket keys have ${TICKET_KEYS_LENGTH} bytes, not ${keys.length}`);
+    if (keys.length !== TICKET_KEYS_BYTES) {
+      throw new Error(`ticket keys have ${TICKET_KEYS_BYTES} bytes, not ${keys.length}`);
     }
     if (keys.equals(this.#ticketKeys)) return;
     this.#ticketKeys = keys;
