@@ -11,6 +11,7 @@ import type { Log } from '../../shared/log.ts';
 import { KINDS, type Kind, nameOf, parseObject } from '../../shared/model/kinds.ts';
 import type { Change } from '../../shared/model/revision.ts';
 import type { Loaded, Store, StoredDocument } from '../../shared/store/contract.ts';
+import { isSuspiciousLoss } from '../../shared/suspicious-loss.ts';
 import { sameDocument } from './difference.ts';
 import type { History } from './history.ts';
 import type { Present } from './present.ts';
@@ -18,9 +19,6 @@ import type { Doc, View } from './view.ts';
 import type { Writer } from './writer.ts';
 
 export const ADOPTION_AUTHOR = 'mongodb';
-
-/** Lost at most this many, a kind is believed; beyond it, losing more than half is suspicious. */
-const BELIEVED_LOSS = 5;
 
 /** An edit by hand, and the revision of the object that it was seen beside. */
 interface Edit {
@@ -212,8 +210,7 @@ export class Adoption {
 
   /** All of `lost`, or none when it looks like an accident. */
   #believed(kind: Kind, lost: Edit[], count: number, confirmed: boolean): Edit[] {
-    const suspicious = lost.length === count || (lost.length > BELIEVED_LOSS && lost.length * 2 > count);
-    if (lost.length === 0 || !suspicious || confirmed) return lost;
+    if (confirmed || !isSuspiciousLoss(lost.length, count)) return lost;
     this.#options.log.warn(
       'deletions_held',
       `${lost.length} of ${count} objects of kind ${kind} are gone from the database; they are kept until POST /v1/nodes/confirm`,

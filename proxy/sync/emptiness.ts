@@ -3,9 +3,7 @@
  * gone, is not believed. Just those deletions are held back until someone confirms them, a revision says the same, or
  * the objects turn up again.
  */
-
-/** Losing up to this many objects is an ordinary edit, unless nothing is left. */
-const BELIEVABLE = 5;
+import { isSuspiciousLoss } from '../../shared/suspicious-loss.ts';
 
 export class EmptinessGuard {
   readonly #held = new Map<string, Set<string>>();
@@ -24,8 +22,7 @@ export class EmptinessGuard {
     const gone = new Set(missing);
     for (const name of held) if (!gone.has(name)) held.delete(name);
     const news = missing.filter((name) => !held.has(name));
-    const suspect =
-      gone.size > 0 && (gone.size >= count || (gone.size > BELIEVABLE && gone.size > count / 2));
+    const suspect = isSuspiciousLoss(gone.size, count);
     if (suspect) for (const name of news) held.add(name);
     if (held.size > 0) this.#held.set(kind, held);
     else this.#held.delete(kind);
