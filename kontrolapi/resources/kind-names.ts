@@ -5,7 +5,6 @@ import { COLLECTIONS, KINDS, type Kind, SETTINGS_NAME } from '../../shared/model
 
 /** Kinds with many objects, in the order of the API. */
 export const LISTED_KINDS = ['domain', 'service', 'rule', 'page', 'certificate', 'listener'] as const;
-export type ListedKind = (typeof LISTED_KINDS)[number];
 
 const BY_TEXT = new Map<string, Kind>(
   KINDS.flatMap((kind) => [

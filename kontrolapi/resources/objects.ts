@@ -189,9 +189,3 @@ function answerRead(held: Held, headers: Parameters<typeof isNotModified>[0]): A
     ? { status: 304, headers: etag }
     : { headers: etag, body: held.doc };
 }
-
-/** For sub-resources: the object must be there. */
-export function requireHeld(kind: Kind, name: string, held: Held | undefined): Held {
-  if (held === undefined) throw noSuch(kind, name);
-  return held;
-}

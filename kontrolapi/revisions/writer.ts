@@ -4,7 +4,7 @@
  * tries the next number. Callers get an answer within five seconds, whatever the store does.
  */
 import { randomUUID } from 'node:crypto';
-import type { Bus } from '../../shared/bus/contract.ts';
+import type { Bus, UpdateHint } from '../../shared/bus/contract.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { KontrolError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
@@ -206,7 +206,7 @@ export class Writer {
     job.stage = 'written';
     this.written++;
     this.#present.appended(revision);
-    this.#bus.publish('updateProxy', { seq: revision.seq });
+    this.#bus.publish('updateProxy', { seq: revision.seq } satisfies UpdateHint);
     const { seq, author, changes } = revision;
     this.#log.info('revision_written', `${author}: ${changes.length} object(s)`, { seq, author });
     const outcome = outcomeOf(plan, seq, true);

@@ -20,5 +20,4 @@ export const certificateSchema = z.strictObject({
   keyDigest: z.string().regex(/^[0-9a-f]{64}$/),
   ...commonFields,
 });
-export type CertificateInput = z.output<typeof certificateInputSchema>;
 export type Certificate = z.output<typeof certificateSchema>;

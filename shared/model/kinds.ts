@@ -37,7 +37,6 @@ export interface ObjectOf {
   domain: Domain;
   settings: Settings;
 }
-export type AnyObject = ObjectOf[Kind];
 
 export const SCHEMAS: { readonly [K in Kind]: z.ZodType<ObjectOf[K]> } = {
   rule: ruleSchema as z.ZodType<Rule>,

@@ -3,7 +3,6 @@ import { z } from 'zod';
 
 /** `starting`: its program runs but takes no traffic yet. `lost`: its lease ran out; the last resort. */
 export const MEMBER_STATES = ['starting', 'ready', 'drain', 'lost'] as const;
-export type MemberState = (typeof MEMBER_STATES)[number];
 
 /** `many`: any number runs. `one`: one at a time. `version`: only workers of one version at a time. */
 export const START_MODES = ['many', 'one', 'version'] as const;

@@ -26,7 +26,6 @@ export const BALANCE_POLICIES = [
 export type BalancePolicy = (typeof BALANCE_POLICIES)[number];
 
 export const BACKEND_STATES = ['ready', 'drain', 'maintenance'] as const;
-export type BackendState = (typeof BACKEND_STATES)[number];
 
 /** At most this many backends per key. */
 export const MAX_BACKENDS = 1_000;
