@@ -11,6 +11,7 @@ import type { Log } from '../../shared/log.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
 import { accessLogTarget } from '../../shared/settings-values.ts';
 import type { ListenerSpec, PrimaryToServing, PrimaryToSync, ServingToPrimary } from '../link/messages.ts';
+import { readPair } from '../tls/load-certs.ts';
 import type { Child } from './child.ts';
 import { Listeners } from './listeners.ts';
 import { askToLeave, findOrphans, prepareFolder } from './orphans.ts';
@@ -152,6 +153,8 @@ class Node implements RunningNode {
           '--proxy-protocol is not available in this version; leave it out',
         );
       const relieves = (await findOrphans(folder)).length > 0;
+      // Who relieves others goes on without it, as they did: then visitors are served already, and the log says so.
+      if (!relieves && this.#settings.https.length > 0) await checkCertificate(this.#settings.certs);
       if (relieves) {
         // They serve meanwhile: the ports change hands only when a process of ours can answer.
         this.#supervisor.start();
@@ -279,6 +282,15 @@ class Node implements RunningNode {
 
   #toSync(message: PrimaryToSync): void {
     this.#supervisor.sync?.send(message);
+  }
+}
+
+/** A default certificate that is there but no good is better said here than found out by the first visitor. */
+async function checkCertificate(certs: string): Promise<void> {
+  try {
+    await readPair(certs);
+  } catch (error) {
+    throw new KontrolError('cannot_start', `the certificate in --certs: ${(error as Error).message}`);
   }
 }
 
