@@ -3,6 +3,7 @@
  * for (behaviour.md, Headers) and with the changes of the route. The body is framed as it was received.
  */
 import type { FieldChanges, Forward } from '../../shared/routing/decision.ts';
+import { SPACE } from './bytes.ts';
 import type { ClientIdentity } from './client-identity.ts';
 import * as kind from './field-kinds.ts';
 import type { Outbox } from './outbox.ts';
@@ -27,6 +28,7 @@ export interface RequestWriting {
   readonly via: boolean;
 }
 
+const ZERO = 0x30;
 /** Room for what is added to a head; it grows if need be. */
 const ADDED = 1_024;
 /** Fields that a route cannot set or remove: they frame the message or belong to the connection. */
@@ -47,6 +49,7 @@ export function writeRequestHead(out: Outbox, request: RequestWriting): void {
   writeRequestLine(out, head, decision);
   writeHost(out, head, decision);
   copyFields(out, visitor, decision);
+  writeFraming(out, head);
   writeForwarding(out, request);
   writeConnection(out, head);
   if (decision.request !== null) writeChanges(out, decision.request);
@@ -107,9 +110,36 @@ function stays(head: RequestHead, index: number, changes: FieldChanges | null, t
   const known = fields.kinds[index] as number;
   if (known === kind.HOST) return false;
   if (kind.DROP_FROM_REQUEST[known] === 1 && !staysAfterAll(head, known, trusted)) return false;
+  if (known === kind.TRANSFER_ENCODING || known === kind.CONTENT_LENGTH) return isPlain(head, index);
   if (changes === null) return true;
   const name = fields.name(index).toLowerCase();
   return FRAMING_NAMES.has(name) || !changesName(changes, name);
+}
+
+/**
+ * Whether a framing field is written as everyone writes it. White space around the value and leading zeros are allowed,
+ * but backends that stumble over them (`Transfer-Encoding:<tab>chunked`) would see the message end elsewhere: such a
+ * field is written anew.
+ */
+function isPlain({ fields }: RequestHead, index: number): boolean {
+  const start = fields.valueStart(index);
+  const length = fields.valueEnd(index) - start;
+  return (
+    start === fields.nameEnd(index) + 2 &&
+    fields.lineEnd(index) === start + length + 2 &&
+    fields.buffer[fields.base + start - 1] === SPACE &&
+    (length === 1 || fields.buffer[fields.base + start] !== ZERO)
+  );
+}
+
+/** The framing fields that `isPlain` left out; what they say was understood when the head was parsed. */
+function writeFraming(out: Outbox, head: RequestHead): void {
+  const { fields } = head;
+  if (head.chunked) {
+    if (!isPlain(head, fields.find(kind.TRANSFER_ENCODING))) out.text('Transfer-Encoding: chunked\r\n');
+  } else if (head.contentLength >= 0 && !isPlain(head, fields.find(kind.CONTENT_LENGTH))) {
+    out.text(`Content-Length: ${head.contentLength}\r\n`);
+  }
 }
 
 function staysAfterAll(head: RequestHead, known: number, trusted: boolean): boolean {

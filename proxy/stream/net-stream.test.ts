@@ -292,15 +292,17 @@ for (const [name, variant] of Object.entries(VARIANTS)) {
         if (!isTls && !isPipe) assert.equal(code, 'ECONNRESET');
       }));
 
-    it('reset while a close waits for pending bytes frees the descriptor', () =>
-      variant(async ({ stream, seen, peer }) => {
-        peer.pause();
-        while (stream.write(Buffer.alloc(1_000_000)));
-        stream.close();
-        stream.reset();
-        await until(() => seen.closes.length === 1, 'the close');
-        assert.equal(stream.closed, true);
-      }));
+    for (const pending of [0, 10_000_000]) {
+      it(`reset right after a close with ${pending} bytes pending frees the descriptor`, () =>
+        variant(async ({ stream, seen, peer }) => {
+          peer.pause();
+          if (pending > 0) stream.write(Buffer.alloc(pending));
+          stream.close();
+          stream.reset();
+          await until(() => seen.closes.length === 1, 'the close');
+          assert.equal(stream.closed, true);
+        }));
+    }
 
     it('nothing arrives while it is paused', () =>
       variant(async ({ stream, seen, peer }) => {

@@ -42,6 +42,7 @@ describe('a backend that breaks off', () => {
         const record = await proxy.record();
         assert.equal(record.retries, 1);
         assert.equal(record.status, 200);
+        await proxy.idle();
       }));
 
     for (const [framing, head, tail] of [
@@ -89,6 +90,34 @@ describe('a backend that breaks off', () => {
       backend.reset();
       assert.doesNotMatch(await client.readToEnd(), /0\r\n\r\n$/);
       assert.equal((await proxy.record()).cause, 'backend_cut');
+    }));
+
+  for (const [what, request] of Object.entries({
+    'a POST without a body': 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n',
+    'a DELETE': 'DELETE / HTTP/1.1\r\nHost: a\r\n\r\n',
+    'a GET with a body': 'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc',
+  })) {
+    it(`${what} is never sent again`, () =>
+      withProxy({ backends: 2 }, async (proxy) => {
+        const client = await proxy.client();
+        client.write(request);
+        const backend = await Promise.race(proxy.backends.map((one) => one.connection()));
+        await backend.readHead();
+        backend.reset();
+        assert.equal((await client.readMessage()).status, 502);
+        assert.equal((await proxy.record()).retries, 0);
+      }));
+  }
+
+  it('with a status to be retried after an interim answer went to the client: it is relayed', () =>
+    withProxy({ backends: 2, service: { retries: { max: 1, on: [503] } } }, async (proxy) => {
+      const client = await proxy.client();
+      client.write(GET);
+      const backend = await Promise.race(proxy.backends.map((one) => one.connection()));
+      await backend.readHead();
+      backend.write('HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n');
+      assert.equal((await client.readMessage()).status, 103);
+      assert.equal((await client.readMessage()).status, 503);
     }));
 
   it('in the middle of its head: 502, and nothing is tried again', () =>
@@ -241,6 +270,26 @@ describe('a backend that cannot be reached', () => {
         assert.equal((await client.readMessage()).body, 'ok');
         assert.equal(proxy.records[i]!.bytesIn, body.length);
       }
+    }));
+
+  it('holds the client back, and the body arrives whole once it can', () =>
+    withProxy({ service: { pool: { max: 1, idle: '1h' }, queue: { wait: '1h' } } }, async (proxy) => {
+      const first = await proxy.client();
+      first.write(GET);
+      const backend = await proxy.backend.connection();
+      await backend.readHead();
+      const client = await proxy.client();
+      const size = 64 * 1_048_576;
+      client.write(`PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\n\r\n`);
+      client.write(Buffer.alloc(size, 'x'));
+      for (let i = 0; i < 300; i++) await new Promise((resolve) => setImmediate(resolve));
+      assert.ok(client.socket.writableLength > 0, 'the proxy took the whole body');
+      backend.write(OK);
+      await first.readMessage();
+      const got = await backend.readMessage();
+      assert.equal(got.body.length, size);
+      backend.write(OK);
+      assert.equal((await client.readMessage()).body, 'ok');
     }));
 
   it('a full queue answers as the service says', () =>

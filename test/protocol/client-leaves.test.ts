@@ -104,6 +104,14 @@ describe('a client that leaves', () => {
           if (backend !== null) await backend.readToEnd();
           assert.equal(proxy.records.length, 1);
           if (max === undefined) await proxy.idle();
+          else {
+            // The place it waited for goes to nobody.
+            const first = proxy.backend.accepted[0]!;
+            first.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
+            await proxy.record(2);
+            await proxy.settled(() => proxy.activeRequests() === 0, 'the backend to be free');
+            assert.equal(first.rest, '');
+          }
         }));
     }
   }
@@ -148,6 +156,20 @@ describe('a client that leaves', () => {
       await proxy.idle();
       assert.equal(proxy.records.length, 0);
       assert.equal(proxy.opened, 0);
+    }));
+
+  it('and everything before it: the wheel and the blocks hold on to nothing', () =>
+    withProxy({}, async (proxy) => {
+      const before = proxy.timers.size;
+      for (let i = 0; i < 20; i++) {
+        const client = await proxy.client();
+        client.write(i % 2 === 0 ? GET : UPLOAD);
+        await (await proxy.backend.connection()).readHead();
+        client.reset();
+        await proxy.record(i + 1);
+      }
+      await proxy.idle();
+      await proxy.settled(() => proxy.timers.size <= before + 1, 'the wheel to forget the closed ones');
     }));
 
   it('a slow reader holds the backend back, and gets everything in the end', () =>

@@ -8,6 +8,7 @@ import type { Environment } from '../../proxy/serving/environment.ts';
 import { type AcceptMode, acceptStreams } from '../../proxy/stream/accept.ts';
 import { TimerWheel } from '../../proxy/stream/timer-wheel.ts';
 import { netConnector } from '../../proxy/upstream/connector.ts';
+import type { Upstreams } from '../../proxy/upstream/contract.ts';
 import { createUpstreams, type ManagedUpstreams } from '../../proxy/upstream/upstreams.ts';
 import { systemClock } from '../../shared/clock.ts';
 import type { Log, LogFields } from '../../shared/log.ts';
@@ -56,6 +57,8 @@ export class TestProxy {
   /** The view of the last request that was decided. */
   lastView: RequestView | null = null;
   opened = 0;
+  /** Places in the retry budget that are taken. */
+  retriesHeld = 0;
   isDraining = false;
   /** Milliseconds added to the monotonic clock of timers. */
   #ahead = 0;
@@ -81,7 +84,7 @@ export class TestProxy {
       via: () => options.via ?? true,
       trusts: options.trusts ?? (() => false),
       publicHttpsPort: 443,
-      upstreams: this.upstreams,
+      upstreams: this.#countingUpstreams(),
       pages: createPages({ folder: '/nonexistent' }),
       observer: this.#observer(),
       timers: this.timers,
@@ -168,6 +171,7 @@ export class TestProxy {
     for (const wire of this.#wires) wire.end();
     await this.settled(() => this.connections.size === 0, 'all client connections to end');
     await this.settled(() => this.activeRequests() === 0, 'all backends to be free');
+    if (this.retriesHeld !== 0) throw new Error(`${this.retriesHeld} places in the retry budget are held`);
   }
 
   activeRequests(): number {
@@ -181,6 +185,22 @@ export class TestProxy {
     for (const backend of this.backends) backend.close();
     this.upstreams.setService(this.service.name, null);
     this.timers.stop();
+  }
+
+  #countingUpstreams(): Upstreams {
+    const { upstreams } = this;
+    return {
+      acquire: (...request) => upstreams.acquire(...request),
+      takeRetry: (service) => {
+        const taken = upstreams.takeRetry(service);
+        if (taken) this.retriesHeld++;
+        return taken;
+      },
+      retryDone: (service) => {
+        this.retriesHeld--;
+        upstreams.retryDone(service);
+      },
+    };
   }
 
   #decide(view: RequestView): Decision {
@@ -204,11 +224,14 @@ export class TestProxy {
   }
 }
 
+/** No pooled connection ends by itself during a test. */
+const PATIENT = { pool: { idle: '1h' } };
+
 function compileService(
   document: Record<string, unknown>,
   backends: readonly ScriptedBackend[],
 ): CompiledService {
-  const config = resolveService(serviceSchema.parse({ name: 'shop', ...document }));
+  const config = resolveService(serviceSchema.parse({ name: 'shop', ...PATIENT, ...document }));
   const key = {
     key: 1,
     enabled: true,

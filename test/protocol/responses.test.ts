@@ -120,6 +120,26 @@ describe('an answer that is not valid', () => {
   }
 });
 
+describe('the connection of a backend', () => {
+  for (const head of [
+    'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok',
+    'HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok',
+  ]) {
+    it(`is not used again when it says so: ${head.slice(0, 36).trim()}`, () =>
+      withProxy({}, async (proxy) => {
+        const client = await proxy.client();
+        client.write(`GET / HTTP/1.1\r\n${HOST}`);
+        const backend = await proxy.backend.connection();
+        await backend.readHead();
+        backend.write(head);
+        assert.equal((await client.readMessage()).body, 'ok');
+        await backend.readToEnd();
+        client.write(`GET / HTTP/1.1\r\n${HOST}`);
+        await (await proxy.backend.connection()).readHead();
+      }));
+  }
+});
+
 describe('bodies that are there or not', () => {
   it('an answer to HEAD has no body whatever it says, and the connection is used again', () =>
     withProxy({}, async (proxy) => {

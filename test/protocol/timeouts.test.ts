@@ -89,6 +89,24 @@ describe('time-outs of the client', () => {
       assert.equal((await client.readMessage()).status, 408);
     }));
 
+  it('the time in which a slow backend held the body back does not count against its rate', () =>
+    withProxy({ limits: { bodyRate: 1_000_000 }, service: { timeouts: { idle: '1h' } } }, async (proxy) => {
+      const client = await proxy.client();
+      const size = 32 * 1_048_576;
+      client.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\n\r\n`);
+      const backend = await proxy.backend.connection();
+      await backend.readHead();
+      backend.socket.pause();
+      client.write(Buffer.alloc(size));
+      for (let i = 0; i < 300; i++) await new Promise((resolve) => setImmediate(resolve));
+      assert.ok(client.socket.writableLength > 0);
+      proxy.passTime(600_000);
+      backend.socket.resume();
+      await backend.readBytes(size);
+      backend.write(OK);
+      assert.equal((await client.readMessage()).body, 'ok');
+    }));
+
   it('a domain may set a lower limit of size and idle time than the settings', () =>
     withProxy(
       { decide: (_view, forward) => ({ ...forward, limits: { body: 10, bodyIdleMs: 1_000 } }) },

@@ -165,15 +165,10 @@ describe('WebSocket', () => {
     withProxy({}, async (proxy) => {
       const { client, backend } = await open(proxy);
       client.socket.pause();
-      const block = Buffer.alloc(65_536, 'x');
-      let sent = 0;
-      while (sent < 64 * 1_048_576 && backend.socket.write(block)) sent += block.length;
-      const before = backend.socket.writableLength;
-      assert.ok(before > 0);
-      for (let i = 0; i < 200; i++) backend.socket.write(block);
-      const total = sent + 201 * block.length;
-      await new Promise((resolve) => setImmediate(resolve));
-      assert.ok([...proxy.connections].every((connection) => connection.pendingBytes <= 262_144));
+      const total = 64 * 1_048_576;
+      backend.write(Buffer.alloc(total, 'x'));
+      for (let i = 0; i < 300; i++) await new Promise((resolve) => setImmediate(resolve));
+      assert.ok(backend.socket.writableLength > 0, 'the proxy took everything');
       client.socket.resume();
       await client.until(() => client.received.length >= total, 'all bytes');
     }));

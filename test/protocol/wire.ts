@@ -82,7 +82,11 @@ export class Wire {
   }
 
   async readBytes(count: number): Promise<string> {
-    await this.until(() => this.rest.length >= count || this.ended !== null, `${count} bytes`);
+    // By length only: looking into the text would join its pieces anew with each one that arrives.
+    await this.until(
+      () => this.#received.length - this.#taken >= count || this.ended !== null,
+      `${count} bytes`,
+    );
     if (this.rest.length < count)
       throw new Error(`ended (${this.ended}) after ${this.rest.length} of ${count} bytes`);
     return this.#take(count);
