@@ -6,6 +6,7 @@ import type { FieldProblem } from '../../shared/errors.ts';
 import type { Kind } from '../../shared/model/kinds.ts';
 import type { Doc } from '../revisions/view.ts';
 
+/** By kind, the dotted paths of such fields, and whether a value there promises anything. */
 const NOT_YET: Partial<Record<Kind, Readonly<Record<string, (value: unknown) => boolean>>>> = {
   domain: { clientCertificates: isSet },
   service: {
@@ -20,6 +21,7 @@ const NOT_YET: Partial<Record<Kind, Readonly<Record<string, (value: unknown) => 
     tls: isSet,
     proxyProtocol: (value) => Object.values(value as object).some((on) => on === true),
   },
+  settings: { 'limits.h2Streams': isSet },
 };
 
 function isSet(value: unknown): boolean {
@@ -27,9 +29,16 @@ function isSet(value: unknown): boolean {
 }
 
 export function notYetInForce(kind: Kind, doc: Doc): FieldProblem[] {
-  return Object.entries(NOT_YET[kind] ?? {}).flatMap(([path, promises]) =>
-    doc[path] !== undefined && promises(doc[path])
+  return Object.entries(NOT_YET[kind] ?? {}).flatMap(([path, promises]) => {
+    const value = valueAt(doc, path);
+    return value !== undefined && promises(value)
       ? [{ path, message: 'is not available in this version; leave it out' }]
-      : [],
-  );
+      : [];
+  });
+}
+
+function valueAt(doc: Doc, path: string): unknown {
+  let value: unknown = doc;
+  for (const step of path.split('.')) value = (value as Doc | null | undefined)?.[step];
+  return value;
 }

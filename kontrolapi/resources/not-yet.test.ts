@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Kind } from '../../shared/model/kinds.ts';
+import { notYetInForce } from './not-yet.ts';
+
+const REFUSED: readonly (readonly [kind: Kind, doc: Record<string, unknown>, path: string])[] = [
+  ['domain', { clientCertificates: { ca: 'PEM' } }, 'clientCertificates'],
+  ['service', { sticky: { cookie: 'k' } }, 'sticky'],
+  ['service', { coalesce: {} }, 'coalesce'],
+  ['service', { cache: {} }, 'cache'],
+  ['service', { slowStart: 1_000 }, 'slowStart'],
+  ['service', { eject: { status5xx: 5 } }, 'eject'],
+  ['rule', { rate: { requests: 1, per: 'second' } }, 'rate'],
+  ['listener', { tls: 'passthrough' }, 'tls'],
+  ['listener', { proxyProtocol: { in: true } }, 'proxyProtocol'],
+  ['settings', { limits: { h2Streams: 10 } }, 'limits.h2Streams'],
+];
+for (const [kind, doc, path] of REFUSED) {
+  test(`${path} of a ${kind} is refused: it would have no effect`, () => {
+    assert.deepEqual(
+      notYetInForce(kind, doc).map((problem) => problem.path),
+      [path],
+    );
+  });
+}
+
+test('what is switched off, or left out, promises nothing', () => {
+  const off = { sticky: false, coalesce: false, cache: null, slowStart: 0 };
+  assert.deepEqual(notYetInForce('service', off), []);
+  assert.deepEqual(notYetInForce('domain', { clientCertificates: null }), []);
+  assert.deepEqual(notYetInForce('listener', { proxyProtocol: { in: false, out: false } }), []);
+  assert.deepEqual(notYetInForce('settings', { limits: { fields: 50 } }), []);
+  assert.deepEqual(notYetInForce('settings', {}), []);
+});
