@@ -3,7 +3,9 @@
  * may save a service must not reach through the proxy what only the machine itself may. The API checks when a service
  * is saved, nodes check again when they connect, since a name can resolve to anything later.
  */
+import { realpathSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
+import { basename, dirname, join, resolve, sep } from 'node:path';
 import ipaddr from 'ipaddr.js';
 import { type Endpoint, parseEndpoint } from './model/fields.ts';
 import type { Settings } from './model/settings.ts';
@@ -29,6 +31,8 @@ export interface ControlPort {
   readonly host: string | null;
   readonly port: number;
   readonly what: string;
+  /** Instead of a port: every Unix socket in this folder. */
+  readonly folder?: string;
 }
 
 export class BackendAddresses {
@@ -41,7 +45,9 @@ export class BackendAddresses {
   /** Why `address` may not be a backend, or null. `refuse` is the list of the object settings; default all. */
   refusal(address: string, refuse: readonly Refusal[] = ALL): string | null {
     const endpoint = parseEndpoint(address);
-    if (endpoint === null || endpoint.type === 'unix') return null;
+    if (endpoint === null) return null;
+    if (endpoint.type === 'unix')
+      return refuse.includes('control') ? this.#socketRefusal(endpoint.path) : null;
     const host = canonical(endpoint.host);
     if (refuse.includes('metadata') && isMetadata(host)) return 'this is a metadata address of a cloud';
     if (refuse.includes('link-local') && isLinkLocal(host)) return 'this is a link-local address';
@@ -51,10 +57,36 @@ export class BackendAddresses {
     }
     return null;
   }
+
+  /** Bus and hand-over take orders on their sockets: bytes of a visitor must not get there. */
+  #socketRefusal(path: string): string | null {
+    const real = realPath(path);
+    const control = this.#control.find(({ folder }) => folder !== undefined && isWithin(folder, real));
+    return control === undefined ? null : `this is ${control.what}`;
+  }
+}
+
+function isWithin(folder: string, path: string): boolean {
+  return path.startsWith(realPath(join(folder, '.')) + sep);
+}
+
+/** Without dots and links, as far as the path exists. */
+function realPath(path: string): string {
+  const plain = resolve(path);
+  try {
+    return realpathSync(plain);
+  } catch {
+    const parent = dirname(plain);
+    return parent === plain ? plain : join(realPath(parent), basename(plain));
+  }
 }
 
 function canonical(host: string): string {
-  return ipaddr.isValid(host) ? ipaddr.process(host).toString() : host.replace(/\.$/, '');
+  if (!ipaddr.isValid(host)) return host.replace(/\.$/, '');
+  const address = ipaddr.process(host);
+  // A NAT64 gateway takes these to the IPv4 address in their last four bytes (RFC 6052).
+  if (address.range() === 'rfc6052') return ipaddr.fromByteArray(address.toByteArray().slice(12)).toString();
+  return address.toString();
 }
 
 function isLinkLocal(host: string): boolean {
@@ -66,7 +98,7 @@ function isMetadata(host: string): boolean {
 }
 
 function isAt(control: ControlPort, host: string, endpoint: Exclude<Endpoint, { type: 'unix' }>): boolean {
-  if (control.port !== endpoint.port) return false;
+  if (control.folder !== undefined || control.port !== endpoint.port) return false;
   return control.host === null ? isThisMachine(host) : control.host === host;
 }
 
@@ -80,7 +112,10 @@ function isThisMachine(host: string): boolean {
 
 /** The ports of API, internal port, store and bus, as the settings name them. */
 export function controlPorts(settings: SettingsOfProcess): ControlPort[] {
-  const ports: ControlPort[] = [{ host: null, port: settings.api.port, what: 'the API of Kontrol' }];
+  const ports: ControlPort[] = [
+    { host: null, port: settings.api.port, what: 'the API of Kontrol' },
+    { host: null, port: 0, what: 'in the data folder of Kontrol', folder: resolve(settings.data) },
+  ];
   if (settings.internal !== null) {
     ports.push({ host: null, port: settings.internal.port, what: 'the internal port of Kontrol' });
   }

@@ -7,6 +7,8 @@ import { KontrolError } from '../../shared/errors.ts';
 
 /** Deepest nesting of a body; no object of ours needs half of it. */
 const MAX_DEPTH = 32;
+/** Most values in a body; what fills 16 MB with fewer characters each is no list of objects but an attempt on our time. */
+const MAX_VALUES = 1_000_000;
 const MEDIA_TYPES = new Set(['application/json', 'application/merge-patch+json']);
 
 /**
@@ -92,12 +94,16 @@ function checkShape(root: unknown): void {
       { path: '', message: 'expected an object' },
     ]);
   }
+  let values = 0;
   const open: { value: object; depth: number; path: string }[] = [{ value: root, depth: 1, path: '' }];
   for (let at = open.pop(); at !== undefined; at = open.pop()) {
     if (at.depth > MAX_DEPTH) {
       throw new KontrolError('invalid', `The body is nested deeper than ${MAX_DEPTH} levels`);
     }
     for (const [key, value] of Object.entries(at.value)) {
+      if (++values > MAX_VALUES) {
+        throw new KontrolError('invalid', `The body has more than ${MAX_VALUES} values; send it in parts`);
+      }
       const path = at.path === '' ? key : `${at.path}.${key}`;
       if (key === '__proto__') {
         throw new KontrolError('invalid', 'The object is not valid', [{ path, message: 'unknown field' }]);

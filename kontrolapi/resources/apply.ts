@@ -19,6 +19,8 @@ import { canonicalName, KIND_HINT, kindOf } from './kind-names.ts';
 const MAX_OBJECTS = 50_000;
 /** Most that the patterns of a list may weigh together (`patternWeight`): every node compiles them with this one revision. */
 const MAX_LIST_WEIGHT = 20 * MAX_PATTERNS_WEIGHT;
+/** After so many problems the rest of a list is not looked at: an answer has no room for more. */
+const MAX_PROBLEMS = 100;
 /** How long the validation of a list goes on, in milliseconds, before other calls have their turn. */
 const MAX_HOLD_MS = 20;
 
@@ -181,7 +183,9 @@ async function documents(
     } catch (thrown) {
       const error = below(prefix, thrown);
       if (!(error instanceof KontrolError) || error.code !== 'invalid') throw error;
-      problems.push(...error.problems);
+      // Not spread: an object can have more problems than a call has room for arguments.
+      for (const problem of error.problems.slice(0, MAX_PROBLEMS)) problems.push(problem);
+      if (problems.length >= MAX_PROBLEMS) break;
     }
   }
   if (problems.length > 0) throw new KontrolError('invalid', undefined, problems);

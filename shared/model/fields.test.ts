@@ -186,3 +186,13 @@ test('a map reports every bad key and value by its path, and has no prototype na
   assert.equal(Object.getPrototypeOf(parsed), Object.prototype);
   assert.deepEqual(Object.keys(parsed), ['a']);
 });
+
+test('a map has an end, and so has the list of what is wrong with it', () => {
+  const labels = mapOf(fieldName(), fieldValue());
+  const entries = (count: number, name: string) =>
+    Object.fromEntries(Array.from({ length: count }, (_, index) => [`${name}${index}`, 'x']));
+  assert.equal(labels.safeParse(entries(10_000, 'x')).success, true);
+  const tooMany = labels.safeParse(entries(10_001, 'x'));
+  assert.match(tooMany.error?.issues[0]?.message ?? '', /at most 10000/);
+  assert.equal(labels.safeParse(entries(9_000, '?')).error?.issues.length, 100);
+});

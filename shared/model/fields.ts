@@ -192,10 +192,22 @@ export const fieldValue = () =>
       'not a header field value: no controls, no white space at its ends',
     );
 
+const MAX_MAP_ENTRIES = 10_000;
+/** Failures cost far more time than what is right; nobody reads further. */
+const MAX_MAP_ISSUES = 100;
+
 /** Names that a map of a document may have as keys are checked by `key`; prototype names never get in. */
 export function mapOf<K extends z.ZodType<string>, V extends z.ZodType>(key: K, value: V) {
   return z.record(z.string(), z.unknown()).transform((input, context) => {
     const output: Record<string, z.output<V>> = Object.create(null);
+    const size = Object.keys(input).length;
+    if (size > MAX_MAP_ENTRIES) {
+      context.addIssue({
+        code: 'custom',
+        message: `${size} entries; at most ${MAX_MAP_ENTRIES} are allowed`,
+      });
+      return z.NEVER;
+    }
     for (const [rawKey, rawValue] of Object.entries(input)) {
       const parsedKey = key.safeParse(rawKey);
       const parsedValue = value.safeParse(rawValue);
@@ -205,6 +217,7 @@ export function mapOf<K extends z.ZodType<string>, V extends z.ZodType>(key: K, 
       for (const issue of parsedValue.error?.issues ?? []) {
         context.addIssue({ ...issue, path: [rawKey, ...issue.path] } as never);
       }
+      if (context.issues.length >= MAX_MAP_ISSUES) break;
       if (parsedKey.success && parsedValue.success) output[parsedKey.data] = parsedValue.data;
     }
     return { ...output };

@@ -120,7 +120,7 @@ export function problemsOf(error: z.ZodError): FieldProblem[] {
 }
 
 function depth(issues: readonly z.core.$ZodIssue[]): number {
-  return Math.max(0, ...issues.map((issue) => issue.path.length));
+  return issues.reduce((deepest, issue) => Math.max(deepest, issue.path.length), 0);
 }
 
 /** The name of an object, as its document carries it. */

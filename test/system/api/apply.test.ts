@@ -175,3 +175,18 @@ test('other calls have their turn while a long list is validated', async () => {
   assert.equal((await applied).status, 200);
   assert.ok(answered > 5, `${answered} calls were answered meanwhile`);
 });
+
+test('an object with hundreds of thousands of unknown fields is an ordinary 400', async () => {
+  const unknown = Object.fromEntries(Array.from({ length: 300_000 }, (_, index) => [`k${index}`, 1]));
+  const objects = [{ kind: 'service', name: 'wide', ...unknown }];
+  const reply = await api.post('/v1/apply?dryRun=1', { owner: 'wide', objects });
+  assert.equal(reply.status, 400);
+  assert.equal(listOf(reply.body.errors).length, 100);
+});
+
+test('a body of more than a million values is refused before it is validated', async () => {
+  const body = `{"owner":"many","objects":[${'{},'.repeat(1_000_000)}{}]}`;
+  const reply = await api.post('/v1/apply?dryRun=1', body);
+  assert.deepEqual([reply.status, reply.body.code], [400, 'invalid']);
+  assert.match(String(reply.body.detail), /values/);
+});
