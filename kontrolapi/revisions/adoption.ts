@@ -11,7 +11,7 @@ import type { Log } from '../../shared/log.ts';
 import { KINDS, type Kind, nameOf, parseObject } from '../../shared/model/kinds.ts';
 import type { Change } from '../../shared/model/revision.ts';
 import type { Loaded, Store, StoredDocument } from '../../shared/store/contract.ts';
-import { isSuspiciousLoss } from '../../shared/suspicious-loss.ts';
+import { EmptinessGuard } from '../../shared/suspicious-loss.ts';
 import { sameDocument } from './difference.ts';
 import type { History } from './history.ts';
 import type { Present } from './present.ts';
@@ -49,6 +49,7 @@ export class Adoption {
   #closed = false;
   /** Documents that were reported as bad, by what was said, so that each is said once. */
   #reported = new Map<string, string>();
+  readonly #emptiness = new EmptinessGuard();
 
   constructor(options: AdoptionOptions) {
     this.#options = options;
@@ -102,6 +103,7 @@ export class Adoption {
     const { present } = this.#options;
     const confirmed = this.#confirmed;
     this.#confirmed = false;
+    if (confirmed) this.#emptiness.confirm();
     try {
       await this.#compare(confirmed);
     } catch (error) {
@@ -208,15 +210,24 @@ export class Adoption {
     return null;
   }
 
-  /** All of `lost`, or none when it looks like an accident. */
+  /** What of `lost` is to be deleted: not what looks like an accident, nor what did when it was lost. */
   #believed(kind: Kind, lost: Edit[], count: number, confirmed: boolean): Edit[] {
-    if (confirmed || !isSuspiciousLoss(lost.length, count)) return lost;
-    this.#options.log.warn(
-      'deletions_held',
-      `${lost.length} of ${count} objects of kind ${kind} are gone from the database; they are kept until POST /v1/nodes/confirm`,
-      { kind, count: lost.length },
+    if (confirmed) return lost;
+    const before = this.#emptiness.held.length;
+    const believed = new Set(
+      this.#emptiness.judge(
+        kind,
+        count,
+        lost.map(({ change }) => change.name),
+      ),
     );
-    return [];
+    if (this.#emptiness.held.length > before)
+      this.#options.log.warn(
+        'deletions_held',
+        `${lost.length} of ${count} objects of kind ${kind} are gone from the database; they are kept until POST /v1/nodes/confirm`,
+        { kind, count: lost.length },
+      );
+    return lost.filter(({ change }) => believed.has(change.name));
   }
 
   /** One revision for all; when they do not go together, one each, so that a bad one does not hold up the others. */

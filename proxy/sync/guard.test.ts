@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { silentLog } from '../../shared/log.ts';
+import { EmptinessGuard } from '../../shared/suspicious-loss.ts';
 import { absurdity, sameDocument } from './documents.ts';
-import { EmptinessGuard } from './emptiness.ts';
 import { Guard } from './guard.ts';
 
 const names = (count: number) => Array.from({ length: count }, (_, i) => `n${i}`);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { ManualClock } from '../../shared/clock.ts';
 import { KontrolError } from '../../shared/errors.ts';
 import type { LiveDocument, LiveStore } from '../../shared/store/contract.ts';
-import { EmptinessGuard } from './emptiness.ts';
+import { EmptinessGuard } from '../../shared/suspicious-loss.ts';
 import { MembersFollower } from './members.ts';
 
 function membersOver(versions: Map<string, number>) {

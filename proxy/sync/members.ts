@@ -4,8 +4,8 @@
  */
 import type { Clock } from '../../shared/clock.ts';
 import type { LiveDocument, LiveStore } from '../../shared/store/contract.ts';
+import type { EmptinessGuard } from '../../shared/suspicious-loss.ts';
 import type { PlainDocument } from './documents.ts';
-import type { EmptinessGuard } from './emptiness.ts';
 import type { ObjectChange } from './guard.ts';
 
 const COUNTER = 'membership';

@@ -9,7 +9,7 @@ import { KINDS } from '../../shared/model/kinds.ts';
 import type { Change } from '../../shared/model/revision.ts';
 import type { Loaded, Store } from '../../shared/store/contract.ts';
 import type { Follower } from '../../shared/store/follower.ts';
-import type { EmptinessGuard } from './emptiness.ts';
+import type { EmptinessGuard } from '../../shared/suspicious-loss.ts';
 import type { ObjectChange } from './guard.ts';
 import type { MembersFollower } from './members.ts';
 import type { Objects } from './objects.ts';
