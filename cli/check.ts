@@ -3,9 +3,9 @@ import { KontrolError } from '../shared/errors.ts';
 import { problemsOf, readObjects } from './files.ts';
 
 export async function run(argv: readonly string[]): Promise<number> {
-  if (argv.length === 0 || argv.includes('--help')) {
+  if (argv.length === 0 || argv.includes('--help') || argv.includes('-h')) {
     process.stdout.write(
-      'usage: kontrol check FILE…\n\nValidates YAML or JSON files (or folders of them) without any server.\n',
+      'Usage: kontrol check FILE…\n\nValidate YAML or JSON files (or folders of them) without any server.\n',
     );
     return argv.length === 0 ? 2 : 0;
   }
@@ -13,7 +13,9 @@ export async function run(argv: readonly string[]): Promise<number> {
     const objects = readObjects(argv);
     const problems = problemsOf(objects);
     if (problems.length === 0) {
-      process.stdout.write(`${objects.length} objects are valid\n`);
+      process.stdout.write(
+        objects.length === 1 ? '1 object is valid\n' : `${objects.length} objects are valid\n`,
+      );
       return 0;
     }
     process.stderr.write(`${problems.join('\n')}\n`);

@@ -10,6 +10,7 @@ export function clientCommand(name: string, description: string): Command {
   return new Command(`kontrol ${name}`)
     .description(description)
     .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'kontrol: ')) })
     .option('--json', 'print JSON')
     .option('--url <address>', 'kontrolapi (KONTROL_URL)')
     .option('--token <token>', 'token (KONTROL_TOKEN)')

@@ -1,6 +1,6 @@
 /** How commands reach kontrolapi: KONTROL_URL and KONTROL_TOKEN, else the local one and its `admin-token` file. */
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import { KontrolError } from '../shared/errors.ts';
 
 export interface Connection {
@@ -14,21 +14,24 @@ export interface ConnectionOptions {
   readonly data?: string;
 }
 
+/** Those of `kontrol up` without any setting. */
+export const DEFAULT_URL = 'http://127.0.0.1:7000';
+export const DEFAULT_DATA = './data';
 const CALL_TIMEOUT_MS = 30_000;
 
 /** Option > environment > the file that kontrolapi wrote on this machine. */
 export function connectionFrom(options: ConnectionOptions, env: NodeJS.ProcessEnv = process.env): Connection {
-  const url = options.url ?? env['KONTROL_URL'] ?? 'http://127.0.0.1:7000';
+  const url = options.url ?? env['KONTROL_URL'] ?? DEFAULT_URL;
   if (!URL.canParse(url)) throw new KontrolError('setting_invalid', `KONTROL_URL is not an address: ${url}`);
   const token = options.token ?? env['KONTROL_TOKEN'] ?? env['KONTROL_API_TOKEN'];
   if (token !== undefined) return { url, token };
-  const file = join(options.data ?? env['KONTROL_DATA'] ?? './data', 'admin-token');
+  const file = resolve(options.data ?? env['KONTROL_DATA'] ?? DEFAULT_DATA, 'admin-token');
   try {
     return { url, token: readFileSync(file, 'utf8').trim() };
   } catch {
     throw new KontrolError(
       'setting_invalid',
-      `no token: set KONTROL_TOKEN, or run where ${file} can be read`,
+      `no token: ${file} cannot be read; set KONTROL_TOKEN, or KONTROL_DATA to the data folder of kontrolapi`,
     );
   }
 }

@@ -1,9 +1,10 @@
-/** `kontrol get KIND [NAME]`: one object, or a table of all. */
-import { COLLECTIONS, type Kind } from '../shared/model/kinds.ts';
+/** `kontrol get KIND [NAME]`: one object, or a table of all; `kontrol get workers`: who is registered. */
+import { X509Certificate } from 'node:crypto';
+import { COLLECTIONS, KINDS, type Kind } from '../shared/model/kinds.ts';
 import { type ClientOptions, clientCommand, runClient } from './client-command.ts';
 import { type Connection, call } from './connection.ts';
 import { requireKind } from './files.ts';
-import { cell, printJson, printTable, printYaml } from './output.ts';
+import { ago, cell, printJson, printTable, printYaml } from './output.ts';
 
 type Item = Readonly<Record<string, unknown>>;
 
@@ -12,18 +13,19 @@ const COLUMNS: Record<Kind, readonly string[]> = {
   service: ['name', 'protocol', 'balance', 'latest', 'keys', 'owner'],
   rule: ['name', 'list', 'type', 'match', 'enabled', 'owner'],
   page: ['name', 'templates', 'owner'],
-  certificate: ['name', 'keyDigest', 'owner'],
+  certificate: ['name', 'hosts', 'until', 'owner'],
   listener: ['name', 'port', 'service', 'owner'],
   settings: ['name'],
 };
 
 export async function run(argv: readonly string[]): Promise<number> {
   const command = clientCommand('get', 'Show one object (YAML) or list all of a kind (table).')
-    .argument('<kind>')
+    .argument('<kind>', `${KINDS.join(', ')}; or workers, which register themselves`)
     .argument('[name]')
     .option('--label <name=value>', 'only objects with this label')
     .option('--search <text>', 'only objects whose name contains this');
   return runClient(command, argv, async (connection, options, [kindText = '', name]) => {
+    if (/^workers?$/i.test(kindText)) return showWorkers(connection, options, name);
     const kind = requireKind(kindText);
     if (name !== undefined || kind === 'settings')
       return showOne(connection, options, kind, name ?? 'settings');
@@ -32,7 +34,9 @@ export async function run(argv: readonly string[]): Promise<number> {
     else
       printTable(
         COLUMNS[kind],
-        items.map((item) => COLUMNS[kind].map((column) => summary(item[column]))),
+        items
+          .map(kind === 'certificate' ? withContent : (item) => item)
+          .map((item) => COLUMNS[kind].map((column) => summary(item[column]))),
       );
     return 0;
   });
@@ -48,6 +52,47 @@ async function showOne(
   if (options.json) printJson(body);
   else printYaml([{ kind, ...body }]);
   return 0;
+}
+
+async function showWorkers(
+  connection: Connection,
+  options: ClientOptions,
+  id: string | undefined,
+): Promise<number> {
+  if (id !== undefined) {
+    const { body } = await call<Item>(connection, 'GET', `/v1/workers/${encodeURIComponent(id)}`);
+    if (options.json) printJson(body);
+    else printYaml([body]);
+    return 0;
+  }
+  const { body } = await call<{ items: Item[] }>(connection, 'GET', '/v1/workers');
+  if (options.json) printJson(body.items);
+  else
+    printTable(
+      ['service', 'key', 'address', 'state', 'beat', 'name', 'mode', 'id'],
+      body.items.map((item) => [
+        cell(item['service']),
+        cell(item['key']),
+        cell(item['address']),
+        cell(item['state']),
+        typeof item['lastBeatMs'] === 'number' ? `${ago(0, item['lastBeatMs'])} ago` : '-',
+        cell(item['name'], 20),
+        cell(item['mode']),
+        cell(item['id']),
+      ]),
+    );
+  return 0;
+}
+
+/** A certificate with what people look for in it. */
+function withContent(item: Item): Item {
+  try {
+    const parsed = new X509Certificate(String(item['certificate']));
+    const hosts = parsed.subjectAltName?.replace(/(DNS|IP Address):/g, '') ?? parsed.subject;
+    return { ...item, hosts, until: new Date(parsed.validTo).toISOString().slice(0, 10) };
+  } catch {
+    return item;
+  }
 }
 
 export function pathOf(kind: Kind, name: string): string {

@@ -22,10 +22,12 @@ export async function run(argv: readonly string[]): Promise<number> {
     if (first !== undefined && /^\d+$/.test(first)) {
       const { body } = await call<Record<string, unknown>>(connection, 'GET', `/v1/revisions/${first}`);
       if (options.json) printJson(body);
-      else
+      else {
+        printHead(body as unknown as Listed);
         printDifferences(
           (body['differences'] ?? body['changes'] ?? []) as Parameters<typeof printDifferences>[0],
         );
+      }
       return 0;
     }
     const query = new URLSearchParams({ limit: String(options['limit']) });
@@ -46,6 +48,11 @@ export async function run(argv: readonly string[]): Promise<number> {
     printTable(['seq', 'when', 'author', 'objects', 'message'], rows);
     return 0;
   });
+}
+
+function printHead({ seq, at, author, message }: Listed): void {
+  const when = new Date(at).toISOString();
+  process.stdout.write(`revision ${seq}, ${when}, ${author}${message ? `: ${cell(message, 200)}` : ''}\n`);
 }
 
 function whatOf({ changes }: Listed): string {

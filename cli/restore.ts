@@ -7,7 +7,7 @@ import { reportWrite, writeQuery } from './writes.ts';
 export async function run(argv: readonly string[]): Promise<number> {
   const command = clientCommand(
     'restore',
-    'Bring back everything (or one object) as it was at a revision, as a new revision.',
+    'Bring back everything (or all of a kind, or one object) as it was at a revision, as a new revision.',
   )
     .argument('<seq>')
     .argument('[kind]')

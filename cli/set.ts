@@ -1,7 +1,7 @@
 /** `kontrol set KIND NAME`: writes a whole object from a file, or some fields of it. */
-
+import { readFileSync } from 'node:fs';
 import { KontrolError } from '../shared/errors.ts';
-import type { Kind } from '../shared/model/kinds.ts';
+import { KINDS, type Kind } from '../shared/model/kinds.ts';
 import { clientCommand, runClient } from './client-command.ts';
 import { ApiError, type Connection, call, type Reply } from './connection.ts';
 import { readObjects, requireKind } from './files.ts';
@@ -15,19 +15,28 @@ export async function run(argv: readonly string[]): Promise<number> {
     'set',
     'Write one object: whole from a file, or single fields (FIELD=VALUE; VALUE is JSON or text).',
   )
-    .argument('<kind>')
-    .argument('<name>')
-    .argument('[fields...]', 'FIELD=VALUE; dots reach inside, null removes')
+    .argument('<kind>', KINDS.join(', '))
+    .argument('[name]', 'its name; settings have none')
+    .argument(
+      '[fields...]',
+      'FIELD=VALUE; dots reach inside, null removes, @FILE is the text of a file (key=@key.pem)',
+    )
     .option('-f, --file <file>', 'the whole object, YAML or JSON')
     .option('--dry-run', 'only show what would change')
     .option('--wait', 'answer when every node serves it');
-  return runClient(command, argv, async (connection, options, [kindText = '', name = '', ...fields]) => {
+  return runClient(command, argv, async (connection, options, [kindText = '', ...rest]) => {
     const kind = requireKind(kindText);
+    const [name = '', ...fields] =
+      kind === 'settings' && rest[0] !== 'settings' ? ['settings', ...rest] : rest;
+    if (name === '') {
+      process.stderr.write(`kontrol: which ${kind}? kontrol set ${kind} NAME FIELD=VALUE…\n`);
+      return 2;
+    }
     const query = writeQuery(options);
     const path = `${pathOf(kind, name)}${query}`;
     const file = options['file'] as string | undefined;
     if ((file === undefined) === (fields.length === 0)) {
-      process.stderr.write('kontrol: give either -f FILE or FIELD=VALUE\n');
+      process.stderr.write('kontrol: give either -f FILE or FIELD=VALUE, like backends=127.0.0.1:3000\n');
       return 2;
     }
     if (file !== undefined)
@@ -89,7 +98,10 @@ function longForm(kind: Kind, fields: Fields, present: Fields): Fields {
     const routes = (present['routes'] as Fields[] | undefined) ?? [];
     const [only] = routes;
     if (routes.length > 1)
-      throw new KontrolError('invalid', `the domain has ${routes.length} routes; change them with -f FILE`);
+      throw new KontrolError(
+        'invalid',
+        `the domain has ${routes.length} routes; say all of them: routes='[{"path": "/", "service": …}, …]', or -f FILE`,
+      );
     return {
       ...rest,
       routes: [
@@ -102,7 +114,7 @@ function longForm(kind: Kind, fields: Fields, present: Fields): Fields {
 
 const LISTS = new Set(['backends', 'aliases', 'firewall', 'match']);
 
-/** `a.b=1 list=x,y` as an object; values are JSON where they can be, else text. */
+/** `a.b=1 list=x,y text=@FILE` as an object; values are JSON where they can be, else text. */
 export function parseFields(texts: readonly string[]): Fields {
   const root: Fields = {};
   for (const text of texts) {
@@ -117,7 +129,7 @@ export function parseFields(texts: readonly string[]): Fields {
       at = at[step] as Fields;
     }
     Object.defineProperty(at, last, {
-      value: parseValue(last, text.slice(equals + 1)),
+      value: parseValue(text.slice(0, equals), last, text.slice(equals + 1)),
       enumerable: true,
       writable: true,
       configurable: true,
@@ -126,10 +138,20 @@ export function parseFields(texts: readonly string[]): Fields {
   return root;
 }
 
-function parseValue(field: string, text: string): unknown {
+function parseValue(path: string, field: string, text: string): unknown {
+  if (text.startsWith('@')) return textOf(path, text.slice(1));
   try {
     return JSON.parse(text);
   } catch {
     return LISTS.has(field) ? text.split(',') : text;
+  }
+}
+
+function textOf(path: string, file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    const hint = `to write a text that begins with @, quote it: ${path}='"@…"'`;
+    throw new KontrolError('invalid', `${path}: ${(error as Error).message}; ${hint}`);
   }
 }

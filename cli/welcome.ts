@@ -1,7 +1,9 @@
 /** What `kontrol up` prints when both parts answer: where everything listens, how to log in, and one first step. */
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import type { ListenerSpec } from '../proxy/link/messages.ts';
 import type { ListenAddress, SettingsOfProcess } from '../shared/settings.ts';
+import { DEFAULT_DATA, DEFAULT_URL } from './connection.ts';
 
 export interface FirstAdmin {
   readonly user: string;
@@ -26,7 +28,7 @@ export function welcome(settings: SettingsOfProcess, started: Started): string {
     rows.push(['HTTPS', `${url('https', address)} (opens when there is a certificate)`]);
   rows.push(['API', api]);
   if (settings.internal !== null) rows.push(['internal', `${url('http', settings.internal)}/status`]);
-  rows.push(...loginRows(started.api?.firstAdmin ?? null));
+  rows.push(...loginRows(settings, api, started.api?.firstAdmin ?? null));
   const table = rows.map(([name, value]) => `  ${name.padEnd(9)} ${value}`).join('\n');
   return `
 kontrol is up
@@ -44,16 +46,28 @@ Send every host to a program that listens on port 3000:
 `;
 }
 
-function loginRows(admin: FirstAdmin | null): [string, string][] {
-  if (admin === null) return [];
+function loginRows(settings: SettingsOfProcess, api: string, admin: FirstAdmin | null): [string, string][] {
+  const tokenFile = admin?.tokenFile ?? resolve(settings.data, 'admin-token');
+  const token: [string, string][] = existsSync(tokenFile)
+    ? [['token', `${tokenFile} (${tokenUse(settings, api)})`]]
+    : [];
+  if (admin === null) return token;
   const password =
     admin.password === null
       ? `password in ${admin.passwordFile}`
       : `password ${admin.password} (shown only now)`;
-  return [
-    ['login', `user ${admin.user}, ${password}`],
-    ['token', `${admin.tokenFile} (used by kontrol on this machine)`],
+  return [['login', `user ${admin.user}, ${password}`], ...token];
+}
+
+/** How the commands find this API and its token. */
+function tokenUse(settings: SettingsOfProcess, api: string): string {
+  const exports = [
+    ...(api === DEFAULT_URL ? [] : [`KONTROL_URL=${api}`]),
+    ...(resolve(settings.data) === resolve(DEFAULT_DATA) ? [] : [`KONTROL_DATA=${resolve(settings.data)}`]),
   ];
+  return exports.length === 0
+    ? 'used by kontrol in this folder'
+    : `used by kontrol with ${exports.join(' ')}`;
 }
 
 function url(scheme: string, address: ListenAddress): string {
