@@ -1,5 +1,5 @@
 /** `kontrol run`: starts a program as a registered worker of a service. */
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../shared/model/fields.ts';
 import type { StartMode } from '../worker/lease.ts';
 import { Wrapper } from '../worker/wrapper.ts';
@@ -38,9 +38,9 @@ export async function run(argv: readonly string[]): Promise<number> {
     .option('--mode <mode>', 'many | one | version', startMode, 'many')
     .option('--worker-version <text>', 'version of the program, for mode version')
     .option('--weight <number>', 'share among the others, 0 to 1000', integer(0, 1_000))
-    .option('--start-timeout <time>', 'until its port has to accept', milliseconds, 60_000)
-    .option('--drain-timeout <time>', 'longest wait for requests under way', milliseconds, 30_000)
-    .option('--stop-timeout <time>', 'between TERM and KILL', milliseconds, 10_000)
+    .addOption(time('--start-timeout <time>', 'until its port has to accept', 60))
+    .addOption(time('--drain-timeout <time>', 'longest wait for requests under way', 30))
+    .addOption(time('--stop-timeout <time>', 'between TERM and KILL', 10))
     .option('--url <address>', 'kontrolapi (KONTROL_URL)')
     .option('--token <token>', 'token with role worker (KONTROL_TOKEN)')
     .argument('<program...>')
@@ -80,6 +80,11 @@ function integer(min: number, max: number): (text: string) => number {
     if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
     throw new InvalidArgumentError(`expected a whole number from ${min} to ${max}`);
   };
+}
+
+function time(flags: string, description: string, seconds: number): Option {
+  const option = new Option(flags, description).argParser(milliseconds);
+  return option.default(seconds * 1_000, `${seconds}s`);
 }
 
 function milliseconds(text: string): number {
