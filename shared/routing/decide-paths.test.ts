@@ -147,3 +147,14 @@ test('nothing that a server could read as the guarded path is forwarded elsewher
     { numRuns: 20_000 },
   );
 });
+
+test('parameters of segments, which servlet containers drop, lead around no rule', () => {
+  for (const raw of ['/admin;x', '/admin;x/users', '/;/admin', '/;a=b/admin;c', '/admin;', '//admin;x']) {
+    assert.equal(outcome(raw), 'page path_ambiguous', raw);
+  }
+  // Where no rule is missed they are characters like any other.
+  for (const raw of ['/shop;v=1', '/files;x/a', '/a.png;x', '/x/admin;y', '/adm;in']) {
+    assert.equal(outcome(raw), 'forward web/1', raw);
+  }
+  assert.equal(outcome('/admin/a;x'), outcome('/admin/a'));
+});

@@ -186,6 +186,10 @@ function decideRoute(
     recorder?.note('another reading of the raw path leads to another route');
     return page('path_ambiguous', view.labels, response);
   }
+  if (route !== null && path.includes(';') && hasOtherRulesWithoutParameters(domain, request, path, route)) {
+    recorder?.note('without the parameters of its segments the path leads to a route with other rules');
+    return page('path_ambiguous', view.labels, response);
+  }
   if (route === null) {
     return asterisk && request.method === 'OPTIONS'
       ? { type: 'answer', labels: view.labels, response, status: 204, contentType: 'text/plain', body: '' }
@@ -208,6 +212,22 @@ function isAmbiguous(
   if (readings === null) return true;
   for (const reading of readings) if (domain.paths.find(reading, request) !== route) return true;
   return false;
+}
+
+/**
+ * Servlet containers drop `;…` from every segment before they look for what to run: `/admin;x` is `/admin` to them.
+ * Elsewhere such a path is a path of its own, so it is refused only where it would go around a rule.
+ */
+function hasOtherRulesWithoutParameters(
+  domain: CompiledDomain,
+  request: RequestView,
+  path: string,
+  route: CompiledRoute,
+): boolean {
+  const bare = path.replace(/;[^/]*/g, '');
+  const other = domain.paths.find(normalisePath(bare)?.path ?? bare, request);
+  if (other === null || other === route) return false;
+  return other.firewall.length > 0 && other.firewall.join() !== route.firewall.join();
 }
 
 function decideTarget(

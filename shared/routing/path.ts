@@ -138,8 +138,8 @@ const AMBIGUOUS_STEPS = [
 /**
  * Every other way in which a server could read `rawPath`, without the normalised one: as written, and after any of
  * the steps in any order. Null when there are so many that the path is better refused, and when a `%` in it begins no
- * escape, of which servers make anything. Not among the readings: decoding twice (`%252e`) and dropping the
- * parameters of ordinary segments; what does that unasked is not put behind a proxy with path rules.
+ * escape, of which servers make anything. Not among the readings: decoding twice (`%252e`), since what does that
+ * unasked is not put behind a proxy with path rules; and dropping the parameters of ordinary segments, see `decide`.
  */
 export function otherReadings(
   rawPath: string,
