@@ -6,19 +6,15 @@
 import { createHash } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { nodeFolder } from './node-folder.ts';
 
 /** What `sun_path` takes on the strictest of our platforms, less the terminating zero. */
 const MAX_PATH = 103;
 const LONGEST_NAME = 'serving-4194304.sock';
 
-/** The node's own folder in the data folder. */
-export function nodeFolder(data: string, node: string): string {
-  return join(resolve(data), node.replaceAll(/[/\\\0]/g, '_').replace(/^\.+$/, '_'));
-}
-
 /** Folder of the sockets: the node's own, or one in the temporary folder when that path is too long for a socket. */
 export function orphanFolder(data: string, node: string): string {
-  const own = nodeFolder(data, node);
+  const own = resolve(nodeFolder(data, node));
   if (Buffer.byteLength(join(own, LONGEST_NAME)) <= MAX_PATH) return own;
   const digest = createHash('sha256').update(own).digest('hex').slice(0, 24);
   return join(tmpdir(), `kontrol-${digest}`);

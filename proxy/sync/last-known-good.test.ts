@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { ManualClock } from '../../shared/clock.ts';
 import { type Log, silentLog } from '../../shared/log.ts';
-import { type Copy, CopyKeeper, nodeFolder, readCopy, writeCopy } from './last-known-good.ts';
+import { type Copy, CopyKeeper, readCopy, writeCopy } from './last-known-good.ts';
 import { until } from './scripted-primary.ts';
 
 async function folder(t: TestContext): Promise<string> {
@@ -123,10 +123,4 @@ test('a disk that refuses is said once and tried again later; what was there sta
   });
   await until('it says so', () => codes.includes('copy_written'));
   await keeper.close();
-});
-
-test('node names become one folder inside the data folder', () => {
-  assert.equal(nodeFolder('/d', 'web-1.example'), '/d/web-1.example');
-  assert.equal(nodeFolder('/d', '../x'), '/d/..%2fx');
-  assert.equal(nodeFolder('/d', '..'), '/d/node-2');
 });

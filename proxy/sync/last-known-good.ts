@@ -10,7 +10,6 @@ import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Kind } from '../../shared/model/kinds.ts';
 import type { TableEntry } from '../../shared/routing/entry.ts';
-
 import type { PlainDocument } from './documents.ts';
 import { entryJson } from './entry-json.ts';
 
@@ -51,12 +50,6 @@ interface Header {
   readonly kontrol: 'last-known-good';
   readonly schema: number;
   readonly sha256: string;
-}
-
-/** The folder of a node inside the data folder: its name, with what a file name cannot carry replaced. */
-export function nodeFolder(data: string, node: string): string {
-  const safe = node.replace(/[^A-Za-z0-9._-]/g, (char) => `%${char.codePointAt(0)?.toString(16)}`);
-  return join(data, /^\.*$/.test(safe) ? `node-${safe.length}` : safe);
 }
 
 /** The newest copy that is whole, or null. Says in the log what it could not use. */
