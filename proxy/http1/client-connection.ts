@@ -68,6 +68,8 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   #headStartedAt = 0;
   /** The answer under way is the last one. */
   #closeAfter = false;
+  /** The client has ended its side, and still gets the answers to what it asked before. */
+  #ended = false;
   #draining = false;
   #tunnel: Tunnel | null = null;
 
@@ -145,7 +147,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     try {
       if (this.#reading === 'nothing') return;
       if (this.#reading === 'ahead' && this.#environment.limits().halfClose) {
-        this.#closeAfter = true;
+        this.#ended = true;
         return;
       }
       if (this.#reading === 'head' && this.head.began) this.#recordRefused('client_gone', 499, 'client', 0);
@@ -312,6 +314,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     if (this.#looping) return;
     if (this.#ahead.length > 0) this.#readAhead();
     else this.#updateReading();
+    if (this.#ended && !this.#exchange.active) this.#close();
   }
 
   // For the exchange: the request.

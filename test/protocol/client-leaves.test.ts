@@ -130,6 +130,21 @@ describe('a client that leaves', () => {
       await proxy.idle();
     }));
 
+  it('by ending its side behind several requests, gets all their answers with limits.halfClose', () =>
+    withProxy({ limits: { halfClose: true } }, async (proxy) => {
+      const client = await proxy.client();
+      client.write(`${GET}${GET}${GET}GET /unfinished HTTP/1.1\r\nHo`);
+      client.end();
+      const backend = await proxy.backend.connection();
+      for (let i = 0; i < 3; i++) {
+        await backend.readHead();
+        backend.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+      }
+      assert.equal((await client.readToEnd()).match(/HTTP\/1\.1 200 /g)?.length, 3);
+      assert.equal(client.ended, 'end');
+      await proxy.idle();
+    }));
+
   it('while it is held back by a slow backend is noticed', () =>
     withProxy({}, async (proxy) => {
       const client = await proxy.client();
