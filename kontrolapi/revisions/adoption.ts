@@ -6,12 +6,12 @@
  */
 import type { Bus } from '../../shared/bus/contract.ts';
 import type { Clock } from '../../shared/clock.ts';
+import { EmptinessGuard } from '../../shared/emptiness-guard.ts';
 import { KontrolError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { KINDS, type Kind, nameOf, parseObject } from '../../shared/model/kinds.ts';
 import type { Change } from '../../shared/model/revision.ts';
 import type { Loaded, Store, StoredDocument } from '../../shared/store/contract.ts';
-import { EmptinessGuard } from '../../shared/suspicious-loss.ts';
 import { sameDocument } from './difference.ts';
 import type { History } from './history.ts';
 import type { Present } from './present.ts';

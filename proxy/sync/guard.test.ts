@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { EmptinessGuard } from '../../shared/emptiness-guard.ts';
 import { silentLog } from '../../shared/log.ts';
-import { EmptinessGuard } from '../../shared/suspicious-loss.ts';
 import { absurdity, sameDocument } from './documents.ts';
 import { Guard } from './guard.ts';
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock } from '../../shared/clock.ts';
+import { EmptinessGuard } from '../../shared/emptiness-guard.ts';
 import { KontrolError } from '../../shared/errors.ts';
 import type { LiveDocument, LiveStore } from '../../shared/store/contract.ts';
-import { EmptinessGuard } from '../../shared/suspicious-loss.ts';
 import { MembersFollower } from './members.ts';
 
 function membersOver(versions: Map<string, number>) {

@@ -3,8 +3,8 @@
  * missed is found by the counter that every write advances, and by comparing versions at each tick.
  */
 import type { Clock } from '../../shared/clock.ts';
+import type { EmptinessGuard } from '../../shared/emptiness-guard.ts';
 import type { LiveDocument, LiveStore } from '../../shared/store/contract.ts';
-import type { EmptinessGuard } from '../../shared/suspicious-loss.ts';
 import type { PlainDocument } from './documents.ts';
 import type { ObjectChange } from './guard.ts';
 

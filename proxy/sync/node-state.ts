@@ -1,9 +1,9 @@
 /** The facts of this node in one place: for its record in the store, the internal port, and the alarms in the log. */
 import type { Bus } from '../../shared/bus/contract.ts';
 import type { Clock } from '../../shared/clock.ts';
+import type { EmptinessGuard } from '../../shared/emptiness-guard.ts';
 import type { Log } from '../../shared/log.ts';
 import type { NodeRecord, Quarantined } from '../../shared/model/live.ts';
-import type { EmptinessGuard } from '../../shared/suspicious-loss.ts';
 import type { PrimaryToSync } from '../link/messages.ts';
 import type { Applied, Distributor } from './distribute.ts';
 import type { Guard } from './guard.ts';

@@ -4,12 +4,12 @@
  * hints arrive; a store that is away is tried again for ever, ever more rarely, and whatever it was asked meanwhile.
  */
 import type { Clock } from '../../shared/clock.ts';
+import type { EmptinessGuard } from '../../shared/emptiness-guard.ts';
 import type { Log } from '../../shared/log.ts';
 import { KINDS } from '../../shared/model/kinds.ts';
 import type { Change } from '../../shared/model/revision.ts';
 import type { Loaded, Store } from '../../shared/store/contract.ts';
 import type { Follower } from '../../shared/store/follower.ts';
-import type { EmptinessGuard } from '../../shared/suspicious-loss.ts';
 import type { ObjectChange } from './guard.ts';
 import type { MembersFollower } from './members.ts';
 import type { Objects } from './objects.ts';

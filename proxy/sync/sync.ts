@@ -6,12 +6,12 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Bus } from '../../shared/bus/contract.ts';
 import type { Clock } from '../../shared/clock.ts';
+import { EmptinessGuard } from '../../shared/emptiness-guard.ts';
 import type { Log } from '../../shared/log.ts';
 import type { RejectedEntry, TableEntry } from '../../shared/routing/entry.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
 import type { Store } from '../../shared/store/contract.ts';
 import { Follower } from '../../shared/store/follower.ts';
-import { EmptinessGuard } from '../../shared/suspicious-loss.ts';
 import type { FromServing, Relayed } from '../link/messages.ts';
 import { nodeFolder } from '../link/node-folder.ts';
 import { MergedStats } from '../observe/merged-stats.ts';

@@ -1,6 +1,8 @@
 /**
- * When documents that are gone look like an accident (an empty answer, a dropped collection) rather than an edit.
- * Nodes and kontrolapi judge alike, or one would make the deletions that the other holds back.
+ * The emptiness guard: documents that are gone may be an accident (an empty answer, a dropped collection) rather than
+ * an edit. A kind that is suddenly empty, or lost more than half and more than five objects, keeps them until someone
+ * confirms, a revision says the same, or they turn up again. Nodes and kontrolapi judge alike, or one would make the
+ * deletions that the other holds back.
  */
 
 /** Losing up to this many objects of a kind is an ordinary edit, unless nothing is left. */
