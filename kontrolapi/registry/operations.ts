@@ -7,6 +7,8 @@ import { duration, objectName } from '../../shared/model/fields.ts';
 import { START_MODES } from '../../shared/model/live.ts';
 import { ANY_ROLE, type Caller, CHANGERS, READERS, WORKERS } from '../auth/caller.ts';
 import { type Call, type Operation, operation, operationWithBody } from '../http/operation.ts';
+import { pageLimit } from '../http/query.ts';
+import { makeCursor, readCursor } from '../resources/list.ts';
 import { waitDrained } from './drained.ts';
 import type { Command, WorkerRecord } from './records.ts';
 import { HEARTBEAT_MS, LEASE_MS, type Registry, requireService } from './registry.ts';
@@ -31,6 +33,7 @@ export interface RegistryContext {
 }
 
 const DEFAULT_DRAIN_MS = 30_000;
+const MAX_DRAIN_MS = 3_600_000;
 
 const state = z.enum(['starting', 'ready']);
 const registration = z.strictObject({
@@ -53,7 +56,10 @@ const heartbeat = z.strictObject({
 });
 const waitQuery = z.strictObject({
   wait: z.literal('all').optional(),
-  timeout: duration().optional().describe('with wait; default 30s'),
+  timeout: duration()
+    .refine((ms) => ms <= MAX_DRAIN_MS, 'a time-out is at most 1h')
+    .optional()
+    .describe('with wait; at most 1h, default 30s'),
 });
 
 export function registryOperations(context: RegistryContext): Operation[] {
@@ -93,16 +99,25 @@ function memberOperations(context: RegistryContext): Operation[] {
     operation({
       method: 'GET',
       path: '/v1/workers',
-      summary: 'All workers',
+      summary: 'Workers, in order of their ids; all of them unless there is a limit',
       access: READERS,
-      query: z.strictObject({ service: objectName().optional(), state: z.string().max(32).optional() }),
+      query: z.strictObject({
+        service: objectName().optional(),
+        state: z.string().max(32).optional(),
+        limit: pageLimit,
+        cursor: z.string().max(1_024).optional(),
+      }),
       async handle({ query }) {
-        const items = (await registry.list()).filter(
+        const after = query.cursor === undefined ? '' : readCursor(query.cursor);
+        const found = (await registry.list()).filter(
           (worker) =>
+            String(worker['id']) > after &&
             (query.service === undefined || worker['service'] === query.service) &&
             (query.state === undefined || worker['state'] === query.state),
         );
-        return { body: { items, next: null } };
+        const items = found.slice(0, query.limit ?? found.length);
+        const next = items.length < found.length ? makeCursor(String(items.at(-1)?.['id'])) : null;
+        return { body: { items, next } };
       },
     }),
     operation({

@@ -81,6 +81,20 @@ test('plain calls: register, beat, drain, leave; a stranger that beats is told t
   }
 });
 
+test('the list comes whole, or page by page', async () => {
+  for (const port of [4_101, 4_102, 4_103])
+    await cluster.ok('POST', '/v1/workers', { service: 'paged', port });
+  const whole = (await cluster.ok('GET', '/v1/workers?service=paged')).body;
+  assert.deepEqual([whole.items.length, whole.next], [3, null]);
+  const first = (await cluster.ok('GET', '/v1/workers?service=paged&limit=2')).body;
+  const second = (await cluster.ok('GET', `/v1/workers?service=paged&limit=2&cursor=${first.next}`)).body;
+  assert.deepEqual(
+    [...first.items, ...second.items].map(({ id }) => id),
+    whole.items.map(({ id }: { id: string }) => id),
+  );
+  assert.deepEqual([first.items.length, second.next], [2, null]);
+});
+
 test('drain with wait answers 202 with the nodes that still have a request, and 200 when it has ended', async () => {
   const open: (() => void)[] = [];
   const server = createServer((_request, response) => {

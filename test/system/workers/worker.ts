@@ -82,7 +82,7 @@ export async function workersOf(cluster: Cluster): Promise<readonly WorkerShown[
   return (await cluster.ok('GET', '/v1/workers')).body.items;
 }
 
-/** State of the newest worker of that name; `none` when there is none. */
+/** State of the worker of that name; `none` when there is none. */
 export async function stateOf(cluster: Cluster, name: string): Promise<string> {
   const workers = (await workersOf(cluster)).filter((worker) => worker.name === name);
   return workers.at(-1)?.state ?? 'none';
