@@ -5,6 +5,9 @@ import { helpText, readSettings } from '../shared/settings.ts';
 import { openLog } from './open-log.ts';
 import { takeOrders, tellParent } from './supervised.ts';
 
+/** Hosts that only this machine reaches. */
+const LOCAL = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
+
 export async function run(argv: readonly string[]): Promise<number> {
   const read = readSettings(argv, process.env, 'api');
   if (read.help) {
@@ -16,6 +19,11 @@ export async function run(argv: readonly string[]): Promise<number> {
   const log = openLog(read, 'api');
   try {
     const api = await startApi(settings, log);
+    if (settings.apiCert === null && !LOCAL.test(settings.api.host))
+      log.warn(
+        'api_in_clear',
+        'tokens and private keys cross the network unencrypted; give --api-cert and --api-key',
+      );
     tellParent({ type: 'ready', detail: { url: api.url, firstAdmin: api.firstAdmin } });
     await new Promise<void>((resolve) => {
       takeOrders({ stop: resolve, restart() {}, reopenLogs() {}, abandoned: resolve });

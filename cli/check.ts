@@ -3,11 +3,15 @@ import { KontrolError } from '../shared/errors.ts';
 import { problemsOf, readObjects } from './files.ts';
 
 export async function run(argv: readonly string[]): Promise<number> {
-  if (argv.length === 0 || argv.includes('--help') || argv.includes('-h')) {
+  if (argv.length === 0) {
+    process.stderr.write('kontrol: which files? usage: kontrol check FILE…\n');
+    return 2;
+  }
+  if (argv.includes('--help') || argv.includes('-h')) {
     process.stdout.write(
       'Usage: kontrol check FILE…\n\nValidate YAML or JSON files (or folders of them) without any server.\n',
     );
-    return argv.length === 0 ? 2 : 0;
+    return 0;
   }
   try {
     const objects = readObjects(argv);

@@ -1,5 +1,5 @@
 /** `kontrol run`: starts a program as a registered worker of a service. */
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../shared/model/fields.ts';
 import type { StartMode } from '../worker/lease.ts';
 import { Wrapper } from '../worker/wrapper.ts';
@@ -45,7 +45,15 @@ export async function run(argv: readonly string[]): Promise<number> {
     .option('--token <token>', 'token with role worker (KONTROL_TOKEN)')
     .argument('<program...>')
     .passThroughOptions();
-  command.parse([...argv], { from: 'user' });
+  command
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'kontrol: ')) });
+  try {
+    command.parse([...argv], { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    throw error;
+  }
   const options = command.opts<RunOptions>();
   const [program, ...args] = command.args;
   if (program === undefined) return 2;
