@@ -78,7 +78,7 @@ export async function call<T = unknown>(
     const { cause, message } = error as Error & { cause?: { code?: string } };
     throw new KontrolError(
       'store_unavailable',
-      `kontrolapi at ${connection.url} does not answer (${cause?.code ?? message}); is it running?`,
+      `kontrolapi at ${connection.url} does not answer (${cause?.code ?? message}); ${adviceOn(cause?.code, connection)}`,
     );
   }
   const text = await response.text();
@@ -93,6 +93,13 @@ export async function call<T = unknown>(
   }
   if (!response.ok) throw new ApiError(response.status, parsed as Record<string, unknown>);
   return { status: response.status, headers: response.headers, body: parsed as T };
+}
+
+function adviceOn(code: string | undefined, { url }: Connection): string {
+  if (code !== undefined && /CERT|SIGNATURE|ALTNAME/.test(code))
+    return 'its certificate is not trusted: name its CA with NODE_EXTRA_CA_CERTS=FILE';
+  if (code === 'UND_ERR_SOCKET' && url.startsWith('http:')) return 'does it listen on https?';
+  return 'is it running?';
 }
 
 function describe(status: number, problem: Readonly<Record<string, unknown>>): string {
