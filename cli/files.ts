@@ -16,6 +16,7 @@ import {
 } from 'yaml';
 import { KontrolError } from '../shared/errors.ts';
 import { COLLECTIONS, KINDS, type Kind, nameOf, parseObject } from '../shared/model/kinds.ts';
+import { WrongUse } from './wrong-use.ts';
 
 export interface FileObject {
   readonly kind: Kind;
@@ -112,8 +113,7 @@ export function kindOf(text: unknown): Kind | undefined {
 /** The kind a person named on the command line, or an error that lists them. */
 export function requireKind(text: string): Kind {
   const kind = kindOf(text);
-  if (kind === undefined)
-    throw new KontrolError('invalid', `there is no kind '${text}'; kinds are ${KINDS.join(', ')}`);
+  if (kind === undefined) throw new WrongUse(`there is no kind '${text}'; kinds are ${KINDS.join(', ')}`);
   return kind;
 }
 

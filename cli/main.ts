@@ -6,6 +6,7 @@
 import { KontrolError } from '../shared/errors.ts';
 import { packageVersion } from '../shared/package-root.ts';
 import { COMMANDS, findCommand } from './commands.ts';
+import { WrongUse } from './wrong-use.ts';
 
 async function main(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv;
@@ -43,7 +44,7 @@ main(process.argv.slice(2)).then(
     process.stderr.write(
       `kontrol: ${expected ? error.message : ((error as Error)?.stack ?? String(error))}\n`,
     );
-    process.exitCode = 1;
+    process.exitCode = error instanceof WrongUse ? 2 : 1;
     if (process.connected) process.disconnect();
   },
 );

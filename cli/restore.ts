@@ -3,6 +3,7 @@ import { clientCommand, runClient } from './client-command.ts';
 import { call } from './connection.ts';
 import { requireKind } from './files.ts';
 import { reportWrite, writeQuery } from './writes.ts';
+import { WrongUse } from './wrong-use.ts';
 
 export async function run(argv: readonly string[]): Promise<number> {
   const command = clientCommand(
@@ -15,6 +16,8 @@ export async function run(argv: readonly string[]): Promise<number> {
     .option('--dry-run', 'only show what would change')
     .option('--wait', 'answer when every node serves it');
   return runClient(command, argv, async (connection, options, [seq = '', kind, name]) => {
+    if (!/^\d+$/.test(seq))
+      throw new WrongUse(`'${seq}' is not the number of a revision; 'kontrol history' lists them`);
     const body = kind === undefined ? {} : { kind: requireKind(kind), name };
     const path = `/v1/revisions/${encodeURIComponent(seq)}/restore${writeQuery(options)}`;
     return reportWrite(await call(connection, 'POST', path, body), options);

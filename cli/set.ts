@@ -7,6 +7,7 @@ import { ApiError, type Connection, call, type Reply } from './connection.ts';
 import { readObjects, requireKind } from './files.ts';
 import { pathOf } from './get.ts';
 import { reportWrite, writeQuery } from './writes.ts';
+import { WrongUse } from './wrong-use.ts';
 
 type Fields = Record<string, unknown>;
 
@@ -119,12 +120,12 @@ export function parseFields(texts: readonly string[]): Fields {
   const root: Fields = {};
   for (const text of texts) {
     const equals = text.indexOf('=');
-    if (equals < 1) throw new KontrolError('invalid', `expected FIELD=VALUE, not '${text}'`);
+    if (equals < 1) throw new WrongUse(`expected FIELD=VALUE, not '${text}'`);
     const steps = text.slice(0, equals).split('.');
     const last = steps.pop() as string;
     let at = root;
     for (const step of steps) {
-      if (!Object.hasOwn(at, step) || typeof at[step] !== 'object')
+      if (!Object.hasOwn(at, step) || typeof at[step] !== 'object' || at[step] === null)
         Object.defineProperty(at, step, { value: {}, enumerable: true, writable: true, configurable: true });
       at = at[step] as Fields;
     }

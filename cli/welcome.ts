@@ -21,7 +21,9 @@ export interface Started {
 export function welcome(settings: SettingsOfProcess, started: Started): string {
   const api = started.api?.url ?? '';
   const token =
-    settings.apiToken === null ? `$(cat ${join(settings.data, 'admin-token')})` : '$KONTROL_API_TOKEN';
+    settings.apiToken === null
+      ? `$(cat ${quoted(join(settings.data, 'admin-token'))})`
+      : '$KONTROL_API_TOKEN';
   const rows: [string, string][] = [];
   for (const address of settings.http) rows.push(['proxy', url('http', address)]);
   for (const address of settings.https)
@@ -57,6 +59,11 @@ function loginRows(settings: SettingsOfProcess, api: string, admin: FirstAdmin |
       ? `password in ${admin.passwordFile}`
       : `password ${admin.password} (shown only now)`;
   return [['login', `user ${admin.user}, ${password}`], ...token];
+}
+
+/** A path as a shell takes it, bare where that is the same. */
+function quoted(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 /** How the commands find this API and its token. */
