@@ -9,6 +9,6 @@ export function openLog(
   name: string,
 ): Log {
   const log = createLog({ level: read.settings.logLevel, name });
-  for (const warning of read.warnings) log.warn('setting_unknown', warning);
+  for (const warning of read.warnings) log.warn('setting_doubtful', warning);
   return log;
 }
