@@ -215,3 +215,19 @@ test('a full disk refuses writes, ends nothing, and is over when there is room a
   await store.live.insert('users', 'again', { text: 'x'.repeat(500_000) });
   await store.close();
 });
+
+test('nothing is acknowledged once the data file was removed or replaced', async (t) => {
+  const data = await temporaryFolder(t);
+  const folder = join(data, 'store');
+  const store = await openEmbedded(folder, silentLog);
+  await store.live.insert('users', 'before', {});
+  await rm(folder, { recursive: true });
+  const gone = { code: 'store_unavailable', message: /data\.mdb was removed or replaced/ };
+  await assert.rejects(store.live.insert('users', 'after', {}), gone);
+  const other = await openEmbedded(folder, silentLog);
+  await other.live.insert('users', 'new', {});
+  await assert.rejects(store.live.insert('users', 'later', {}), gone);
+  assert.deepEqual((await other.live.list('users')).length, 1);
+  await store.close();
+  await other.close();
+});

@@ -2,6 +2,8 @@
  * Records in an LMDB folder that several processes of one machine open together. What is acknowledged is on disk;
  * no process that is killed, stopped or out of disk space harms another one's.
  */
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { IF_EXISTS, open, type RootDatabase } from 'lmdb';
 import { KontrolError } from '../errors.ts';
 import {
@@ -38,12 +40,16 @@ export function openDatabase(folder: string): RootDatabase<string, Key> {
 export class EmbeddedRecords implements Records {
   readonly #db: RootDatabase<string, Key>;
   readonly #release: () => Promise<void>;
+  /** The data file as it was opened: its path, device and number. */
+  readonly #file: { readonly path: string; readonly identity: string | null };
   #last: { readonly seq: number; readonly token: string } | null = null;
 
   /** `release` is called once the folder is closed. */
   constructor(folder: string, release: () => Promise<void>) {
     this.#release = release;
     this.#db = openDatabase(folder);
+    const path = join(folder, 'data.mdb');
+    this.#file = { path, identity: identityOf(path) };
     this.checkReaders();
   }
 
@@ -78,20 +84,24 @@ export class EmbeddedRecords implements Records {
   }
 
   async write(table: Table, write: Write, deadline: Deadline): Promise<boolean> {
+    this.#ensureInPlace();
     return this.#durable(this.#put(table, write), deadline);
   }
 
   async writeMany(table: Table, writes: readonly Write[], deadline: Deadline): Promise<number> {
+    this.#ensureInPlace();
     // Queued in one turn of the event loop, they are committed together.
     const all = Promise.all(writes.map((write) => this.#put(table, write)));
     return (await this.#durable(all, deadline)).filter((held) => held).length;
   }
 
   async remove(table: Table, removal: Removal, deadline: Deadline): Promise<boolean> {
+    this.#ensureInPlace();
     return this.#durable(this.#remove(table, removal), deadline);
   }
 
   async removeMany(table: Table, removals: readonly Removal[], deadline: Deadline): Promise<void> {
+    this.#ensureInPlace();
     await this.#durable(Promise.all(removals.map((removal) => this.#remove(table, removal))), deadline);
   }
 
@@ -113,6 +123,7 @@ export class EmbeddedRecords implements Records {
   }
 
   async insertNumbered(table: Table, seq: number, fields: Fields, deadline: Deadline): Promise<boolean> {
+    this.#ensureInPlace();
     const key: Key = [table.name, seq];
     const held = await this.#durable(this.#db.put(key, JSON.stringify(fields), 1, null as never), deadline);
     if (held) return true;
@@ -141,6 +152,7 @@ export class EmbeddedRecords implements Records {
   }
 
   async last(table: Table): Promise<{ seq: number; token: string } | null> {
+    this.#ensureInPlace();
     this.#db.resetReadTxn();
     const start: Key = [table.name, Number.POSITIVE_INFINITY];
     for (const key of this.#db.getKeys({ start, end: [table.name, 0], reverse: true, limit: 1 })) {
@@ -168,6 +180,14 @@ export class EmbeddedRecords implements Records {
     const timeout = new Deadline(CLOSE_MS);
     await timeout.race(this.#db.close(), () => new Error('locked')).catch(() => {});
     await this.#release();
+  }
+
+  /** What is written to a file that was deleted is gone with the process, however well it was acknowledged. */
+  #ensureInPlace(): void {
+    const { path, identity } = this.#file;
+    if (identityOf(path) === identity) return;
+    const message = `${path} was removed or replaced while it was open: put it back if you can, then restart Kontrol`;
+    throw new KontrolError('store_unavailable', message);
   }
 
   /** What other processes wrote is seen only by a read transaction that begins after it. */
@@ -214,6 +234,16 @@ export class EmbeddedRecords implements Records {
       if (error instanceof KontrolError) throw error;
       return commitFailure(error);
     }
+  }
+}
+
+/** Null when it cannot be seen any more, whyever. */
+function identityOf(path: string): string | null {
+  try {
+    const { dev, ino } = statSync(path, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch {
+    return null;
   }
 }
 
