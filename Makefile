@@ -6,6 +6,7 @@ node_modules/.installed: package-lock.json
 	@touch $@
 
 build: node_modules/.installed
+	@echo 'building'
 	@npm run --silent build
 
 up: build
