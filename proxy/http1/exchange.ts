@@ -140,8 +140,9 @@ export class Exchange implements Acquirer, ByteStreamHandler, ResponseEvents, Ti
     else this.#answerPage(cause, 'send', 'client');
   }
 
-  /** An exception of ours: the exchange ends, nothing else does. */
+  /** An exception of ours: the exchange ends, nothing else does, and what it was composing is sent by nobody. */
   fail(): void {
+    requestOutbox.begin(0);
     if (!this.#active) return;
     if (this.#answering) this.#cut('internal', 'proxy');
     else this.#answerPage('internal', this.#phase(), 'proxy');
@@ -174,8 +175,12 @@ export class Exchange implements Acquirer, ByteStreamHandler, ResponseEvents, Ti
     this.#headDue = true;
     this.#reader.start(this.#visitor.head.method);
     if (this.#corked) return;
-    this.flush();
-    this.#visitor.resumeBody();
+    try {
+      this.flush();
+      this.#visitor.resumeBody();
+    } catch (error) {
+      this.#report(error);
+    }
   }
 
   onUnavailable(why: Unavailable): void {
@@ -221,7 +226,11 @@ export class Exchange implements Acquirer, ByteStreamHandler, ResponseEvents, Ti
 
   onTimeout(): void {
     try {
-      this.#timedOut();
+      if (this.#pace.blocked) {
+        if (this.#pace.moved(this.#visitor.pendingBytes)) this.#awaitMore();
+        else this.#cut('client_gone', 'client');
+      } else if (this.#answering) this.#cut('idle_timeout', 'backend');
+      else this.#backendFailed('first_byte_timeout', false);
     } catch (error) {
       this.#report(error);
     }
@@ -392,14 +401,6 @@ export class Exchange implements Acquirer, ByteStreamHandler, ResponseEvents, Ti
     if (!this.#answering || connection === null) return;
     if (!below && this.#pace.block(this.#visitor.pendingBytes)) connection.stream.pause();
     this.#awaitMore();
-  }
-
-  #timedOut(): void {
-    if (this.#pace.blocked) {
-      if (this.#pace.moved(this.#visitor.pendingBytes)) this.#awaitMore();
-      else this.#cut('client_gone', 'client');
-    } else if (this.#answering) this.#cut('idle_timeout', 'backend');
-    else this.#backendFailed('first_byte_timeout', false);
   }
 
   /** The backend's connection ended (a FIN: `orderly`) or broke. */
