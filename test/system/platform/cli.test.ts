@@ -120,7 +120,7 @@ test('exit code 1 says what the API refused, 2 says how a command is used', asyn
   await fails(['apply', '--owner', 'me'], 2, /--file/);
   await fails(['orbit'], 2, /no command 'orbit'/);
   assert.equal((await kontrol([])).code, 2);
-  assert.match(await done('help'), /kontrol apply/);
+  assert.match(await done('help'), /apply -f FILE/);
   assert.match(await done('apply', '--help'), /--prune/);
 });
 
