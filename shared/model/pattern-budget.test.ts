@@ -60,3 +60,17 @@ test('what is no object, list or text has no patterns', () => {
     assert.ok(problems('domain', input).length > 0);
   }
 });
+
+test('the routes of a domain have at most 20000 paths together', () => {
+  const withPaths = (count: number) => ({
+    name: 'a.test',
+    routes: many(count / 100, (index) => String(index)).map((route) => ({
+      path: many(100, (index) => `/${route}/${index}`),
+      answer: {},
+    })),
+  });
+  assert.deepEqual(problems('domain', withPaths(20_000)), []);
+  assert.deepEqual(problems('domain', withPaths(20_100)), [
+    'routes: the routes have more than 20000 paths together',
+  ]);
+});

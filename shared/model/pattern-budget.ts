@@ -5,8 +5,14 @@
 import type { FieldProblem } from '../errors.ts';
 import { MAX_PATTERNS_WEIGHT, patternWeight } from '../patterns.ts';
 
-/** What is wrong with the patterns of an object that was not validated yet; null when they are few enough. */
+/** Most paths that the routes of one domain may have together. */
+const MAX_PATHS = 20_000;
+
+/** What is wrong with the patterns of an object that was not validated yet; null when they are few enough, and the paths too. */
 export function patternBudgetProblem(kind: string, input: unknown): FieldProblem | null {
+  if (kind === 'domain' && pathsOfDomain(input) > MAX_PATHS) {
+    return { path: 'routes', message: `the routes have more than ${MAX_PATHS} paths together` };
+  }
   if (patternsWeight(kind, input) <= MAX_PATTERNS_WEIGHT) return null;
   return {
     path: kind === 'rule' ? 'match' : 'routes',
@@ -20,6 +26,12 @@ export function patternsWeight(kind: string, input: unknown): number {
   let sum = 0;
   if (kind === 'rule') for (const pattern of patternsOfRule(input)) sum += patternWeight(pattern);
   if (kind === 'domain') for (const pattern of patternsOfDomain(input)) sum += patternWeight(pattern);
+  return sum;
+}
+
+function pathsOfDomain(domain: unknown): number {
+  let sum = 0;
+  for (const route of listOf(field(domain, 'routes'))) sum += listOf(field(route, 'path')).length;
   return sum;
 }
 
