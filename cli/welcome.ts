@@ -1,17 +1,10 @@
 /** What `kontrol up` prints when both parts answer: where everything listens, how to log in, and one first step. */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { FirstAdmin } from '../kontrolapi/main.ts';
 import type { ListenerSpec } from '../proxy/link/messages.ts';
 import type { ListenAddress, SettingsOfProcess } from '../shared/settings.ts';
 import { DEFAULT_DATA, DEFAULT_URL } from './connection.ts';
-
-export interface FirstAdmin {
-  readonly user: string;
-  /** Null when it was written to `passwordFile`. */
-  readonly password: string | null;
-  readonly passwordFile: string | null;
-  readonly tokenFile: string;
-}
 
 export interface Started {
   api?: { readonly url: string; readonly firstAdmin: FirstAdmin | null };
