@@ -344,6 +344,29 @@ for (const [name, variant] of Object.entries(VARIANTS)) {
         }));
     }
 
+    if (name.includes('memory of ours')) {
+      it('last words of a peer are heard, although a write to it failed before', () =>
+        variant(async ({ stream, seen, peer }) => {
+          stream.pause();
+          stream.write(Buffer.from('question'));
+          await new Promise((resolve) => setTimeout(resolve, 10));
+          peer.pause();
+          peer.write('go away');
+          const gone = new Promise((resolve) => peer.on('close', resolve));
+          await new Promise((resolve) => setTimeout(resolve, 10));
+          peer.destroy();
+          await gone;
+          await new Promise((resolve) => setTimeout(resolve, 10));
+          // The first one is answered by a reset, the second one fails.
+          stream.write(Buffer.from('more'));
+          await new Promise((resolve) => setTimeout(resolve, 10));
+          stream.write(Buffer.from('more'));
+          await until(() => seen.closes.length === 1, 'the close');
+          assert.equal(seen.text, 'go away');
+          assert.ok(seen.closes[0] instanceof Error);
+        }));
+    }
+
     it('a new handler gets what comes next', () =>
       variant(async ({ stream, seen, peer }) => {
         peer.write('a');

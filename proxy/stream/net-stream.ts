@@ -2,7 +2,7 @@
  * `ByteStream` over Node's sockets, by public API: net.Socket and tls.TLSSocket. A socket made with `STREAM_OPTIONS`
  * reads into memory of ours, without an allocation per read; any other one works too, through its `data` events.
  */
-import type net from 'node:net';
+import net from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { BLOCK_SIZE, isOwnedBlock, keepBlock, returnBlock, takeBlock } from './blocks.ts';
 import type { ByteStream, ByteStreamHandler } from './byte-stream.ts';
@@ -16,6 +16,8 @@ const LINGER_MS = 2_000;
 const STALL_MS = 30_000;
 /** The kernel reports no reset to who neither reads nor writes: a paused stream asks this often. */
 const PROBE_MS = 500;
+/** After a write failed, the event loop comes round this often without a byte before the stream is given up. */
+const LAST_WORDS_ROUNDS = 2;
 /** A read of at least this many bytes means bulk data: from then on the stream receives into a block of its own. */
 const BULK = BLOCK_SIZE / 2;
 
@@ -85,6 +87,9 @@ class NetStream implements ByteStream, Timed {
   #closing = false;
   #waiting = false;
   #error: Error | null = null;
+  /** Why a write failed, while the end is put off until the peer's last words are read. */
+  #writeError: Error | null = null;
+  #roundsLeft = 0;
   #lingerMs = 0;
   #stalledMs = 0;
   #lastPending = -1;
@@ -94,6 +99,7 @@ class NetStream implements ByteStream, Timed {
     this.#keepsBlocks = !(socket instanceof TLSSocket);
     (socket as StreamSocket)[STREAM] = this;
     if (!onread) socket.on('data', onData);
+    if (onread && this.#keepsBlocks) socket.destroy = destroyAfterReading;
     socket.on('end', onEnd);
     socket.on('drain', onDrain);
     socket.on('error', onError);
@@ -158,7 +164,7 @@ class NetStream implements ByteStream, Timed {
   }
 
   pause(): void {
-    if (this.#paused || this.#closing) return;
+    if (this.#paused || this.#closing || this.#writeError !== null) return;
     this.#paused = true;
     this.#socket.pause();
     this.#startTimer(PROBE_MS);
@@ -205,6 +211,7 @@ class NetStream implements ByteStream, Timed {
 
   /** What Node read into `buffer`; answers what it receives into next. */
   received(buffer: Buffer, count: number): Buffer | null {
+    if (this.#writeError !== null) this.#roundsLeft = LAST_WORDS_ROUNDS;
     if (!this.#closing) this.handler.onData(buffer, 0, count);
     const block = this.#block;
     if (block !== null && (count < BULK || !isOwnedBlock(block))) {
@@ -230,6 +237,26 @@ class NetStream implements ByteStream, Timed {
     if (!this.#waiting || this.#closing) return;
     this.#waiting = false;
     this.handler.onDrain();
+  }
+
+  /**
+   * Whether the socket lives on although a write failed: a peer that refuses the rest and closes has often said why,
+   * and its words stand in the kernel's buffer. Node would throw them away.
+   */
+  outlives(error: Error): boolean {
+    if (this.#writeError !== null || this.#closing || this.#ended) return false;
+    this.#writeError = error;
+    this.#roundsLeft = LAST_WORDS_ROUNDS;
+    this.resume();
+    setImmediate(endAfterReading, this);
+    return true;
+  }
+
+  /** Once per round of the event loop after a write failed; what had arrived before was read in between. */
+  roundPassed(): void {
+    if (this.#socket.destroyed) return;
+    if (this.#roundsLeft-- > 0) setImmediate(endAfterReading, this);
+    else this.#socket.destroy(this.#writeError ?? undefined);
   }
 
   failed(error: Error): void {
@@ -273,6 +300,17 @@ class NetStream implements ByteStream, Timed {
     this.#waiting = true;
     return false;
   }
+}
+
+/** Takes the place of a socket's own `destroy`, which Node calls when a write fails. */
+function destroyAfterReading(this: StreamSocket, error?: Error): StreamSocket {
+  const failedWrite = error !== undefined && (error as NodeJS.ErrnoException).syscall === 'write';
+  if (failedWrite && this[STREAM]?.outlives(error) === true) return this;
+  return net.Socket.prototype.destroy.call(this, error) as StreamSocket;
+}
+
+function endAfterReading(stream: NetStream): void {
+  stream.roundPassed();
 }
 
 function tlsFacts(socket: net.Socket): ByteStream['tls'] {
