@@ -2,6 +2,10 @@
  * Where a serving process can be found once its primary is gone: a Unix socket per process in the folder of the
  * node. Both sides name it here. The protocol is one line each way: `who` is answered by `orphan <pid>`, `drain` by
  * `leaving <pid>` when its listeners are closed; both by `busy <pid of its primary>` while it has one.
+ *
+ * `take <pid of the new primary>` asks for the listening sockets: each comes with a line `socket <JSON>` (see
+ * SocketLine) and is asked for by `next`; `end` follows the last. While that connection stays open, another primary
+ * that asks is told `busy <pid>`. `none` is the answer of a process that cannot pass sockets on.
  */
 import { createHash } from 'node:crypto';
 import { tmpdir } from 'node:os';
@@ -28,4 +32,11 @@ export function orphanSocketName(pid: number): string {
 export function pidOfSocketName(name: string): number | null {
   const match = /^serving-(\d{1,10})\.sock$/.exec(name);
   return match === null ? null : Number(match[1]);
+}
+
+/** Where the socket is bound that a line comes with. */
+export interface SocketLine {
+  /** As it was wanted: empty for all addresses. */
+  readonly address: string;
+  readonly port: number;
 }

@@ -8,7 +8,14 @@ import type { Log } from '../../shared/log.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
 import { specsOfSettings } from '../link/listener-specs.ts';
 import type { ListenerSpec, PrimaryToSync } from '../link/messages.ts';
-import { BindError, type BoundSocket, bindSocket, type SocketKind, type SocketReceiver } from './sockets.ts';
+import {
+  BindError,
+  type BoundBefore,
+  type BoundSocket,
+  bindSocket,
+  type SocketKind,
+  type SocketReceiver,
+} from './sockets.ts';
 
 const RETRY_MS = 1_000;
 
@@ -35,12 +42,18 @@ export class Listeners {
   readonly #binding = new Set<string>();
   /** Why a wanted socket is not open, by key; said once. */
   readonly #failures = new Map<string, string>();
+  #before: BoundBefore | null = null;
   #cancelRetry: (() => void) | null = null;
   #closed = false;
 
   constructor(options: ListenersOptions) {
     this.#options = options;
     this.#own = specsOfSettings(options.settings, 'http');
+  }
+
+  /** From here on (null: no longer) sockets found there are taken instead of bound. */
+  inherit(before: BoundBefore | null): void {
+    this.#before = before;
   }
 
   /** Binds the ports of the settings. Throws BindError for the first one that cannot be had; all are free again then. */
@@ -54,7 +67,7 @@ export class Listeners {
         // The kernel lets one process bind a port twice, and refuses only the second listener.
         if (spec.port !== 0 && bound.some(([other]) => atSamePlace(other, spec)))
           throw new BindError(spec, 'EADDRINUSE');
-        bound.push([spec, await bindSocket(spec, kind)]);
+        bound.push([spec, await bindSocket(spec, kind, this.#before)]);
       }
     } catch (error) {
       for (const [, socket] of bound) socket.close();
@@ -93,8 +106,11 @@ export class Listeners {
     if (this.#receivers.has(receiver)) this.#open.get(key)?.offerSpare(receiver);
   }
 
-  /** What the table wants beside the HTTP ports; what is not in it any more closes. */
-  want(specs: readonly ListenerSpec[]): void {
+  /**
+   * What the table wants beside the HTTP ports; what is not in it any more closes. Resolves when every bind that it
+   * takes has been tried; never rejects.
+   */
+  want(specs: readonly ListenerSpec[]): Promise<void> {
     this.#wanted = specs.filter(({ key }) => !this.#own.some((own) => own.key === key));
     for (const [key, socket] of this.#open) {
       if (this.#own.some((own) => own.key === key)) continue;
@@ -107,7 +123,7 @@ export class Listeners {
     }
     for (const key of this.#failures.keys())
       if (!this.#wanted.some((spec) => spec.key === key)) this.#failures.delete(key);
-    void this.#openMissing();
+    return this.#openMissing();
   }
 
   /** A new sync process hears what is open and what is not. */
@@ -144,7 +160,7 @@ export class Listeners {
     for (const spec of missing) {
       this.#binding.add(spec.key);
       try {
-        const socket = this.#takeReserved(spec) ?? (await bindSocket(spec, this.#options.kind));
+        const socket = this.#takeReserved(spec) ?? (await bindSocket(spec, this.#options.kind, this.#before));
         if (this.#closed || ![...this.#own, ...this.#wanted].some(({ key }) => key === spec.key))
           socket.close();
         else this.#opened(spec.key, socket);

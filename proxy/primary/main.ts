@@ -13,6 +13,7 @@ import { accessLogTarget } from '../../shared/settings-values.ts';
 import type { ListenerSpec, PrimaryToServing, PrimaryToSync, ServingToPrimary } from '../link/messages.ts';
 import { readPair } from '../tls/load-certs.ts';
 import type { Child } from './child.ts';
+import { type Inherited, takeSockets } from './handover.ts';
 import { Listeners } from './listeners.ts';
 import { askToLeave, findOrphans, prepareFolder } from './orphans.ts';
 import { Relay } from './relay.ts';
@@ -26,6 +27,8 @@ const RELIEF_MS = 5_000;
 /** How long ports are waited for that orphans said they would let go. */
 const BIND_PATIENCE_MS = 10_000;
 const BIND_RETRY_MS = 50;
+/** Orphans that do not answer are asked again. */
+const ASK_AGAIN_MS = 5_000;
 
 export interface NodeOptions {
   /** Modules that the other processes run; for tests. */
@@ -34,6 +37,8 @@ export interface NodeOptions {
   readonly clock?: Clock;
   /** How sockets are shared; found out by a self-test when absent. */
   readonly socketKind?: SocketKind;
+  /** Whether to take the listening sockets over from orphans; default true. False: bind when they have closed. */
+  readonly handover?: boolean;
 }
 
 export interface RunningNode {
@@ -73,6 +78,9 @@ class Node implements RunningNode {
   readonly #relay: Relay;
   readonly #rolling: Rolling;
   readonly #signals: Signals;
+  readonly #handover: boolean;
+  /** What was taken over and is not used yet; null when there was nothing to take, or no longer is. */
+  #inherited: Inherited | null = null;
   /** Keys of sockets that some process accepts on. */
   readonly #accepting = new Set<string>();
   #bound = false;
@@ -86,6 +94,7 @@ class Node implements RunningNode {
     this.ready = once(this.#events, 'ready').then(() => {});
     this.ended = once(this.#events, 'ended').then(([code]) => code as number);
     const kind = options.socketKind ?? selfTest();
+    this.#handover = kind === 'handle' && options.handover !== false;
     if (kind === 'relayed')
       log.warn(
         'sockets_relayed',
@@ -120,7 +129,8 @@ class Node implements RunningNode {
     this.#relay = new Relay(this.#supervisor, {
       fromServing: (child, message) => this.#fromServing(child, message),
       fromSync: (message) => {
-        if (message.type === 'listeners') this.#listeners.want(message.specs);
+        if (message.type === 'listeners')
+          void this.#listeners.want(message.specs).then(() => this.#events.emit('wanted'));
         else if (message.type === 'pong') this.#supervisor.syncAnswered();
       },
     });
@@ -152,9 +162,11 @@ class Node implements RunningNode {
           'cannot_start',
           '--proxy-protocol is not available in this version; leave it out',
         );
-      const relieves = (await findOrphans(folder)).length > 0;
+      const orphans = await findOrphans(folder);
+      const relieves = orphans.length > 0;
       // Who relieves others goes on without it, as they did: then visitors are served already, and the log says so.
       if (!relieves && this.#settings.https.length > 0) await checkCertificate(this.#settings.certs);
+      if (relieves && (await this.#takeOver(folder, orphans))) return;
       if (relieves) {
         // They serve meanwhile: the ports change hands only when a process of ours can answer.
         this.#supervisor.start();
@@ -170,6 +182,7 @@ class Node implements RunningNode {
       this.#checkReady();
     } catch (error) {
       this.#signals.close();
+      this.#releaseInherited();
       this.#listeners.close();
       this.#supervisor.kill();
       throw error;
@@ -188,6 +201,74 @@ class Node implements RunningNode {
 
   async restart(): Promise<void> {
     if (!this.#stopping) await this.#rolling.restart();
+  }
+
+  /**
+   * Goes on with the sockets of orphans: they accept until a process of ours does. False when they cannot be had;
+   * everything is as before then.
+   */
+  async #takeOver(folder: string, orphans: readonly number[]): Promise<boolean> {
+    if (!this.#handover) return false;
+    const inherited = await takeSockets(folder, orphans);
+    if (inherited === null) {
+      this.#log.warn(
+        'takeover_by_bind',
+        'Earlier processes do not pass their sockets on; binding after them',
+      );
+      return false;
+    }
+    this.#inherited = inherited;
+    this.#listeners.inherit(inherited);
+    const taken = inherited.size;
+    try {
+      await this.#listeners.bindSettings();
+    } catch (error) {
+      this.#releaseInherited();
+      // Held by an orphan that was not asked, perhaps.
+      if (error instanceof BindError && error.code === 'EADDRINUSE') return false;
+      if (error instanceof BindError) throw new KontrolError('cannot_start', error.message);
+      throw error;
+    }
+    if (this.#stopping) {
+      this.#releaseInherited();
+      return true;
+    }
+    this.#log.info('sockets_taken', `Took over ${taken} listening sockets from earlier processes`, { taken });
+    this.#bound = true;
+    const relieved = this.#relieve(folder, once(this.#events, 'wanted'), once(this.#events, 'ready'));
+    void relieved.catch((error: unknown) => this.#log.error('internal', 'Taking over failed', { error }));
+    this.#supervisor.start();
+    this.#rolling.start();
+    return true;
+  }
+
+  /** Lets the orphans go when ours accept, and gives up sockets that the table does not want. */
+  async #relieve(folder: string, wanted: Promise<unknown>, ready: Promise<unknown>): Promise<void> {
+    await ready;
+    // Sockets of listener objects are wanted only when sync has its table; without one nobody would accept on them.
+    if ((this.#inherited?.size ?? 0) > 0) await Promise.race([wanted, this.#pause(RELIEF_MS)]);
+    this.#releaseInherited();
+    for (let told = false; !this.#stopping; told = true) {
+      const { silent } = await askToLeave(folder);
+      if (silent.length === 0) return;
+      if (!told)
+        this.#log.warn(
+          'orphan_silent',
+          `Serving processes of an earlier run do not answer: end ${silent.join(', ')}`,
+          { pids: silent },
+        );
+      await this.#pause(ASK_AGAIN_MS);
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#clock.after(ms, resolve));
+  }
+
+  #releaseInherited(): void {
+    this.#listeners.inherit(null);
+    this.#inherited?.close();
+    this.#inherited = null;
   }
 
   async #bind(folder: string): Promise<void> {
@@ -216,6 +297,7 @@ class Node implements RunningNode {
     this.#rolling.close();
     this.#toSync({ type: 'stopping' });
     if (drainWaitMs > 0) await new Promise<void>((resolve) => this.#clock.after(drainWaitMs, resolve));
+    this.#releaseInherited();
     this.#listeners.close();
     await this.#supervisor.stop();
     this.#signals.close();

@@ -7,6 +7,7 @@
 import { lookup } from 'node:dns/promises';
 import net from 'node:net';
 import { getSystemErrorName } from 'node:util';
+import type { PassedHandle } from '../link/handle-pass.ts';
 import { addressText } from '../link/listener-specs.ts';
 import type { ListenerSpec, PrimaryToServing } from '../link/messages.ts';
 
@@ -17,10 +18,7 @@ export const BACKLOG = 1_024;
 const FIRST_INHERITED = 3;
 
 /** What is used of Node's TCP handle. */
-interface Handle {
-  getsockname(out: { address?: string; port?: number }): number;
-  close(): void;
-}
+type Handle = PassedHandle;
 type CreateServerHandle = (
   address: string | null,
   port: number,
@@ -95,8 +93,19 @@ function internals(): CreateServerHandle | null {
   return typeof create === 'function' ? create : null;
 }
 
-/** Binds the port of `spec`. Throws BindError. */
-export async function bindSocket(spec: ListenerSpec, kind: SocketKind): Promise<BoundSocket> {
+/** Sockets that somebody else bound for us; each is used once. */
+export interface BoundBefore {
+  take(address: string, port: number): PassedHandle | null;
+}
+
+/** Binds the port of `spec`, or takes the socket that is bound there in `before`. Throws BindError. */
+export async function bindSocket(
+  spec: ListenerSpec,
+  kind: SocketKind,
+  before: BoundBefore | null = null,
+): Promise<BoundSocket> {
+  const taken = kind === 'handle' && spec.port !== 0 ? before?.take(spec.address, spec.port) : null;
+  if (taken) return new HandleSocket(spec, taken);
   const address = await numeric(spec);
   return kind === 'handle' ? bindHandle(spec, address) : listenPublicly(spec, address);
 }

@@ -5,17 +5,17 @@
  */
 import net from 'node:net';
 import type { Log } from '../../shared/log.ts';
+import type { PassedHandle } from '../link/handle-pass.ts';
 import type { ListenerSpec, ServingToPrimary } from '../link/messages.ts';
 import { type AcceptMode, acceptStreams } from '../stream/accept.ts';
 import type { ByteStream } from '../stream/byte-stream.ts';
 import { wrapSocket } from '../stream/net-stream.ts';
+import type { HeldSocket } from './orphan.ts';
 
 const BACKLOG = 1_024;
 
 /** A handle as it comes over the channel. */
-export interface ReceivedHandle {
-  close(): void;
-}
+export type ReceivedHandle = PassedHandle;
 
 export interface ListenersOptions {
   readonly log: Log;
@@ -101,6 +101,13 @@ export class Listeners {
     for (const listener of this.#listeners.values()) listener.resume();
   }
 
+  /** A handle of every socket, also while none is accepted on. They stay this process's own. */
+  held(): HeldSocket[] {
+    return [...this.#listeners.values()].flatMap(({ spec, held }) =>
+      held === null ? [] : [{ at: { address: spec.address, port: spec.port }, handle: held }],
+    );
+  }
+
   /** Accepts no more, for good. Idempotent. */
   close(): void {
     this.#closed = true;
@@ -126,6 +133,12 @@ class Listener {
   /** Whether there is a handle to go on with after a pause. */
   get pausable(): boolean {
     return this.#spare !== null;
+  }
+
+  /** Some handle of it; null when the primary accepts. */
+  get held(): ReceivedHandle | null {
+    const server = this.#server as unknown as { _handle?: ReceivedHandle | null } | null;
+    return this.#spare ?? this.#handle ?? server?._handle ?? null;
   }
 
   takeSpare(handle: ReceivedHandle): void {

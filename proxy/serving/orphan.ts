@@ -2,7 +2,8 @@
 import { unlink } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
-import { orphanFolder, orphanSocketName } from '../link/orphan-socket.ts';
+import { adoptChannel, canPassHandles, type HandleChannel, type PassedHandle } from '../link/handle-pass.ts';
+import { orphanFolder, orphanSocketName, type SocketLine } from '../link/orphan-socket.ts';
 
 const MAX_LINE = 16;
 const IDLE_MS = 5_000;
@@ -17,6 +18,13 @@ export interface OrphanState {
   primary(): number | null;
   /** Close every listener now and drain. */
   leave(): void;
+  /** The sockets it accepts on, for a primary that takes over. They stay open here. */
+  sockets(): readonly HeldSocket[];
+}
+
+export interface HeldSocket {
+  readonly at: SocketLine;
+  readonly handle: PassedHandle;
 }
 
 /** Never fails: without the socket this process is merely not found. `onError` hears why. */
@@ -26,7 +34,8 @@ export function openOrphanSocket(
   onError: (error: Error) => void,
 ): OrphanSocket {
   const path = join(orphanFolder(at.data, at.node), orphanSocketName(process.pid));
-  const server = net.createServer((socket) => converse(socket, state));
+  const takeover = new Takeover(state);
+  const server = net.createServer((socket) => converse(socket, state, takeover));
   server.maxConnections = 8;
   server.on('error', onError);
   // A file of an earlier process with our number.
@@ -44,7 +53,7 @@ export function openOrphanSocket(
   };
 }
 
-function converse(socket: net.Socket, state: OrphanState): void {
+function converse(socket: net.Socket, state: OrphanState, takeover: Takeover): void {
   let line = '';
   socket.setEncoding('latin1');
   socket.setTimeout(IDLE_MS, () => socket.destroy());
@@ -53,7 +62,10 @@ function converse(socket: net.Socket, state: OrphanState): void {
     line += chunk;
     const end = line.indexOf('\n');
     if (end < 0 && line.length <= MAX_LINE) return;
-    const answer = answerTo(line.slice(0, Math.max(0, end)), state);
+    const question = line.slice(0, Math.max(0, end));
+    const taker = /^take (\d{1,10})$/.exec(question)?.[1];
+    const answer = taker === undefined ? answerTo(question, state) : takeover.begin(socket, Number(taker));
+    if (answer === 'adopted') return;
     if (answer === null) socket.destroy();
     else socket.end(answer);
   });
@@ -66,4 +78,53 @@ function answerTo(question: string, state: OrphanState): string | null {
   if (question === 'who') return `orphan ${process.pid}\n`;
   state.leave();
   return `leaving ${process.pid}\n`;
+}
+
+/** Gives a new primary copies of the listening sockets, one line at a time. One primary at a time. */
+class Takeover {
+  readonly #state: OrphanState;
+  #channel: HandleChannel | null = null;
+  #taker = 0;
+
+  constructor(state: OrphanState) {
+    this.#state = state;
+  }
+
+  /** `adopted` when the connection is no longer the caller's; else what to answer. */
+  begin(socket: net.Socket, taker: number): string {
+    const primary = this.#state.primary() ?? (this.#channel === null ? null : this.#taker);
+    if (primary !== null) return `busy ${primary}\n`;
+    // What is open now is all there will be: nobody is left who could open more. Who leaves already has none.
+    const rest = [...this.#state.sockets()];
+    if (rest.length === 0 || !canPassHandles()) return 'none\n';
+    const channel = adoptChannel(socket, {
+      onLine: (line, handle) => {
+        handle?.close();
+        if (line === 'next') this.#next(rest);
+        else this.#close();
+      },
+      onEnd: () => {
+        this.#channel = null;
+      },
+    });
+    if (channel === null) return 'none\n';
+    this.#channel = channel;
+    this.#taker = taker;
+    this.#next(rest);
+    return 'adopted';
+  }
+
+  #next(rest: HeldSocket[]): void {
+    const held = rest.shift();
+    const sent =
+      held === undefined
+        ? this.#channel?.send('end')
+        : this.#channel?.send(`socket ${JSON.stringify(held.at)}`, held.handle);
+    if (!sent) this.#close();
+  }
+
+  #close(): void {
+    this.#channel?.close();
+    this.#channel = null;
+  }
 }

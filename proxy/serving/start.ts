@@ -154,7 +154,11 @@ export class ServingProcess {
     });
     this.#orphanSocket = openOrphanSocket(
       settings,
-      { primary: () => (process.connected ? primary : null), leave: () => this.leave() },
+      {
+        primary: () => (process.connected ? primary : null),
+        leave: () => this.leave(),
+        sockets: () => this.#listeners.held(),
+      },
       (error) => log.warn('orphan_socket', `A later primary will not find this process: ${error.message}`),
     );
     this.#stats = setInterval(() => this.#sendStats(), STATS_INTERVAL_MS);

@@ -3,6 +3,7 @@
  * the case. Each case runs under the standard load and accounts for every request.
  */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { Redis } from 'ioredis';
 import { Cluster, visit } from '../cluster.ts';
 import type { MongoService, RedisService } from '../services/index.ts';
@@ -58,6 +59,15 @@ async function killOne(stage: Stage, role: 'primary' | 'sync' | 'serving'): Prom
   const [pid] = stage.cluster.pids(firstNode(stage), role);
   assert.ok(pid !== undefined, `no ${role} process is running`);
   process.kill(pid, 'SIGKILL');
+}
+
+/** Also false for one that has ended and waits to be reaped by whoever inherited it. */
+function runs(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1') !== '';
+  } catch {
+    return false;
+  }
 }
 
 /** Failed before any byte of an answer: a visitor would have seen an error that a retry could have prevented. */
@@ -198,6 +208,25 @@ export const CASES: readonly FaultCase[] = [
     },
   },
   {
+    name: 'a new primary takes over under load: nobody notices',
+    async disturb(stage) {
+      const node = firstNode(stage);
+      const orphans = stage.cluster.pids(node, 'serving');
+      assert.equal(orphans.length, 2);
+      await stage.at(0.1);
+      await killOne(stage, 'primary');
+      await stage.at(0.2);
+      await stage.cluster.restartNode(node);
+      await stage.cluster.until('the earlier serving processes have left', () => !orphans.some(runs));
+    },
+    judge: nothingFailed,
+    async afterwards(stage) {
+      const node = firstNode(stage);
+      assert.equal(stage.cluster.pids(node, 'serving').length, 2);
+      assert.equal((await visit(node.http, HOST)).status, 200);
+    },
+  },
+  {
     name: 'a serving process of two is killed: only what was open in it fails',
     async disturb(stage) {
       await stage.at(0.3);
@@ -290,9 +319,10 @@ export async function runCase(one: FaultCase, services: Services, seconds: numbe
   }
 }
 
-/** A database of its own for each case, on the one server. */
+let databases = 0;
+/** A database of its own for each run of a case, on the one server: what an earlier run left would be found. */
 function databaseOf(url: string, name: string): string {
   const address = new URL(url);
-  address.pathname = `/fault-${name.replace(/[^a-z]+/gi, '-').slice(0, 40)}`;
+  address.pathname = `/fault-${++databases}-${name.replace(/[^a-z]+/gi, '-').slice(0, 40)}`;
   return address.toString();
 }

@@ -1,0 +1,119 @@
+/**
+ * The listening sockets of an earlier primary, taken over from a serving process that it left behind: the sockets
+ * never close, so nobody is refused while one primary follows another. Whatever goes wrong leaves nothing behind;
+ * then the ports are bound when the orphans have let go of them.
+ */
+import { isIP } from 'node:net';
+import { join } from 'node:path';
+import { connectChannel, type HandleChannel, type PassedHandle } from '../link/handle-pass.ts';
+import { orphanSocketName, type SocketLine } from '../link/orphan-socket.ts';
+
+/** An orphan answers between two events; one that takes longer for a line hangs. */
+const ANSWER_MS = 1_000;
+/** More ports than any node listens on. */
+const MAX_SOCKETS = 10_000;
+
+interface Held extends SocketLine {
+  readonly handle: PassedHandle;
+}
+
+/** Sockets that were taken over and wait for their use. */
+export class Inherited {
+  readonly #channel: HandleChannel;
+  readonly #held: Held[];
+
+  constructor(channel: HandleChannel, held: readonly Held[]) {
+    this.#channel = channel;
+    this.#held = [...held];
+  }
+
+  get size(): number {
+    return this.#held.length;
+  }
+
+  /** The socket of this place, once; the caller owns it then. `address` as it was wanted, empty for all. */
+  take(address: string, port: number): PassedHandle | null {
+    const index = this.#held.findIndex((held) => held.port === port && held.address === address);
+    return index < 0 ? null : (this.#held.splice(index, 1)[0]?.handle ?? null);
+  }
+
+  /** Closes what nobody wanted, and lets another primary ask. Idempotent. */
+  close(): void {
+    for (const { handle } of this.#held.splice(0)) handle.close();
+    this.#channel.close();
+  }
+}
+
+/**
+ * Asks the orphans in turn for all their sockets, until one has given them. Null when none does, or when another
+ * primary is faster.
+ */
+export async function takeSockets(folder: string, orphans: readonly number[]): Promise<Inherited | null> {
+  // In the same order for all who ask: two primaries that start together ask the same process first.
+  for (const pid of [...orphans].sort((left, right) => left - right)) {
+    const answer = await askForSockets(join(folder, orphanSocketName(pid)));
+    if (answer === 'busy') return null;
+    if (answer !== null) return answer;
+  }
+  return null;
+}
+
+function askForSockets(path: string): Promise<Inherited | 'busy' | null> {
+  return new Promise((resolve) => {
+    const held: Held[] = [];
+    let timer: NodeJS.Timeout | null = null;
+    let done = false;
+    const fail = (answer: 'busy' | null) => {
+      if (timer !== null) clearTimeout(timer);
+      if (done) return;
+      done = true;
+      channel?.close();
+      for (const { handle } of held) handle.close();
+      resolve(answer);
+    };
+    const ask = (line: string) => {
+      if (timer !== null) clearTimeout(timer);
+      timer = setTimeout(() => fail(null), ANSWER_MS);
+      if (channel?.send(line) !== true) fail(null);
+    };
+    const channel = connectChannel(path, {
+      onLine(line, handle) {
+        const at = handle === null ? null : placeOf(line, handle);
+        if (at !== null && handle !== null && !done && held.length < MAX_SOCKETS) {
+          held.push({ ...at, handle });
+          ask('next');
+          return;
+        }
+        handle?.close();
+        if (done) return;
+        if (line !== 'end' || handle !== null || channel === null) {
+          fail(line.startsWith('busy ') ? 'busy' : null);
+          return;
+        }
+        done = true;
+        if (timer !== null) clearTimeout(timer);
+        resolve(new Inherited(channel, held));
+      },
+      onEnd: () => fail(null),
+    });
+    if (channel === null) resolve(null);
+    else ask(`take ${process.pid}`);
+  });
+}
+
+/** Where the socket is bound, if that is what the line says and the kernel too. */
+function placeOf(line: string, handle: PassedHandle): SocketLine | null {
+  if (!line.startsWith('socket ')) return null;
+  try {
+    const { address, port } = JSON.parse(line.slice('socket '.length)) as Partial<SocketLine>;
+    const actual: { address?: string; port?: number } = {};
+    if (typeof handle.getsockname !== 'function' || handle.getsockname(actual) !== 0) return null;
+    if (typeof address !== 'string' || port !== actual.port || !port) return null;
+    const wanted = address === '' ? ['::', '0.0.0.0'] : [address];
+    // A name was resolved by whoever bound it.
+    const same = wanted.includes(actual.address ?? '') || (address !== '' && isIP(address) === 0);
+    return same ? { address, port } : null;
+  } catch {
+    return null;
+  }
+}
