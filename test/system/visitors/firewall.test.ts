@@ -156,6 +156,26 @@ test('the address that is judged is the one that is logged and told to the backe
   assert.equal(headers['x-forwarded-for'], `8.8.8.8, ::ffff:203.0.113.7, ${TRUSTED}`);
 });
 
+test('behind a proxy that ends TLS a site on https is served, and nobody else can pretend to be one', async () => {
+  await cluster.apply({
+    kind: 'domain',
+    name: 'tls-ended.example.com',
+    service: 'web',
+    https: 'redirect',
+    hsts: { maxAge: '1d' },
+  });
+  const statusOf = async (from: string, proto: string) =>
+    (await get('tls-ended.example.com', { from, headers: { 'X-Forwarded-Proto': proto } })).status;
+  assert.equal(await statusOf(TRUSTED, 'https'), 200);
+  assert.equal(await statusOf(TRUSTED, 'http'), 308);
+  assert.equal(await statusOf('127.0.0.8', 'https'), 308);
+  const answer = await get('tls-ended.example.com', {
+    from: TRUSTED,
+    headers: { 'X-Forwarded-Proto': 'https' },
+  });
+  assert.equal(answer.headers['strict-transport-security'], 'max-age=86400');
+});
+
 test('the secure page is seen once: its cookie passes on every node, for its host alone, and cannot be made up', async () => {
   const ask = { kind: 'rule', name: 'ask', list: 'securepage', type: 'all' };
   const guarded = (name: string) => ({ kind: 'domain', name, service: 'web', firewall: ['ask'] });

@@ -222,13 +222,19 @@ test('the firewall judges connections before a backend hears of them', async () 
     ['t-dry', { list: 'blacklist', type: 'all', dryRun: true }, ['127.0.0.1'], []],
     ['t-expired', { list: 'whitelist', type: 'all', expires: '2020-01-01T00:00:00Z' }, [], ['127.0.0.1']],
     ['t-page', { list: 'securepage', type: 'all' }, ['127.0.0.1'], []],
+    // Its socket is for both families: an IPv4 visitor arrives there as ::ffff:127.0.0.2.
+    ['t-mapped', { list: 'whitelist', type: 'ip', match: ['127.0.0.2'] }, ['127.0.0.2'], ['127.0.0.3']],
   ];
   const ports = await Promise.all(rules.map(() => freePort()));
   const reply = await cluster.ok('POST', '/v1/apply?wait=all&timeout=10s', {
     owner: 'test',
     objects: rules.flatMap(([name, rule], index) => [
       { kind: 'rule', name, ...rule },
-      listener(name, ports[index]!, { service: 'one', firewall: [name] }),
+      listener(name, ports[index]!, {
+        service: 'one',
+        firewall: [name],
+        ...(name === 't-mapped' ? { address: '' } : {}),
+      }),
     ]),
   });
   assert.match(JSON.stringify(reply.body.warnings), /t-page speaks HTTP/);
