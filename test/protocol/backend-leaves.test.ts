@@ -341,6 +341,29 @@ describe('a backend that answers early', () => {
       await client.readToEnd();
     }));
 
+  it('and resets in the middle of a fast upload: the answer is not lost', async () => {
+    for (let round = 0; round < 10; round++) {
+      await withProxy({}, async (proxy) => {
+        const client = await proxy.client();
+        client.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n');
+        const block = Buffer.alloc(65_536);
+        let left = 700;
+        const pump = (): void => {
+          while (left-- > 0 && client.socket.write(block));
+        };
+        client.socket.on('drain', pump);
+        pump();
+        const backend = await proxy.backend.connection();
+        await backend.readHead();
+        backend.socket.pause();
+        await new Promise((resolve) => setTimeout(resolve, 3));
+        backend.write('HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno');
+        backend.destroy();
+        assert.equal((await client.readMessage()).status, 413);
+      });
+    }
+  });
+
   it('with little of the upload missing, the connection is kept', () =>
     withProxy({}, async (proxy) => {
       const client = await proxy.client();
