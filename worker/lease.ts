@@ -227,7 +227,8 @@ export class WorkerLease {
 
   #refused(reply: Reply): void {
     const reason = `${reply.status} ${String(reply.body['detail'] ?? reply.body['title'] ?? '')}`.trim();
-    if (this.#refusal !== reason) this.#options.onNote?.(`kontrolapi refuses: ${reason}`);
+    if (this.#refusal !== reason)
+      this.#options.onNote?.(`kontrolapi refuses: ${reason}; it is asked again every few seconds`);
     this.#refusal = reason;
   }
 

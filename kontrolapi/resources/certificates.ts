@@ -14,6 +14,11 @@ import type { KindRules } from './kind-rules.ts';
 
 const MAX_CHAIN = 20;
 
+const UNENCRYPTED: FieldProblem = {
+  path: 'key',
+  message: 'KONTROL_SECRET is not set: the private key is stored unencrypted',
+};
+
 export function certificateRules(live: LiveStore, secret: string | null, clock: Clock): KindRules {
   return {
     inputSchema: certificateInputSchema,
@@ -41,7 +46,8 @@ export function certificateRules(live: LiveStore, secret: string | null, clock: 
       return { ...rest, keyDigest };
     },
     check(doc) {
-      return { warnings: certificateWarnings(String(doc.certificate), clock.now()) };
+      const warnings = certificateWarnings(String(doc.certificate), clock.now());
+      return { warnings: secret === null ? [...warnings, UNENCRYPTED] : warnings };
     },
   };
 }
