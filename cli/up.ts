@@ -139,9 +139,11 @@ class Child {
         this.#onFatal(message.message);
       }
     });
-    child.on('error', (error) =>
-      this.#log.error('child_error', `kontrol ${this.#command}: ${error.message}`),
-    );
+    child.on('error', (error) => {
+      this.#log.error('child_error', `kontrol ${this.#command}: ${error.message}`);
+      // A process that could not be made at all has no exit.
+      if (child.pid === undefined) child.emit('exit', 1, null);
+    });
     child.on('exit', (code, signal) => {
       this.#process = null;
       if (this.#stopping) {
