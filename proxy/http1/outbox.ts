@@ -9,6 +9,8 @@ import { MAX_CHUNK_LINE, writeChunkLine } from './chunk-decoder.ts';
 
 /** Room for a head of usual size and all that one read brings. */
 const SIZE = 65_536 + 16_384;
+/** Up to this many bytes a loop is cheaper than a call into native code. */
+const SHORT = 24;
 
 export class Outbox {
   #block: Buffer = takeBlock(SIZE);
@@ -31,15 +33,28 @@ export class Outbox {
   }
 
   bytes(buffer: Buffer, start: number, end: number): void {
-    this.#room(end - start);
-    buffer.copy(this.#block, this.#length, start, end);
-    this.#length += end - start;
+    const size = end - start;
+    this.#room(size);
+    const at = this.#length;
+    this.#length = at + size;
+    if (size > SHORT) {
+      buffer.copy(this.#block, at, start, end);
+      return;
+    }
+    const block = this.#block;
+    // In range: the room was made above, and the caller's bytes lie in its buffer.
+    for (let i = 0; i < size; i++) block[at + i] = buffer[start + i] as number;
   }
 
   /** ASCII text of ours. */
   text(text: string): void {
-    this.#room(text.length);
-    this.#length += this.#block.write(text, this.#length, 'latin1');
+    const size = text.length;
+    this.#room(size);
+    const at = this.#length;
+    this.#length = at + size;
+    const block = this.#block;
+    if (size > SHORT) block.write(text, at, 'latin1');
+    else for (let i = 0; i < size; i++) block[at + i] = text.charCodeAt(i);
   }
 
   /**
