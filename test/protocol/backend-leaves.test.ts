@@ -127,7 +127,6 @@ describe('a backend that breaks off', () => {
       const backend = await Promise.race(proxy.backends.map((one) => one.connection()));
       await backend.readHead();
       backend.write('HTTP/1.1 200 OK\r\nConte');
-      await new Promise((resolve) => setTimeout(resolve, 20));
       backend.end();
       assert.equal((await client.readMessage()).status, 502);
       assert.equal((await proxy.record()).retries, 0);
@@ -356,7 +355,7 @@ describe('a backend that answers early', () => {
         const backend = await proxy.backend.connection();
         await backend.readHead();
         backend.socket.pause();
-        await new Promise((resolve) => setTimeout(resolve, 3));
+        await proxy.settled(() => proxy.received > 1_000_000, 'the upload to be under way');
         backend.write('HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno');
         backend.destroy();
         assert.equal((await client.readMessage()).status, 413);

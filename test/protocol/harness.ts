@@ -6,6 +6,7 @@ import type { Observer, RequestRecord } from '../../proxy/observe/record.ts';
 import { createPages } from '../../proxy/pages/pages.ts';
 import type { Environment } from '../../proxy/serving/environment.ts';
 import { type AcceptMode, acceptStreams } from '../../proxy/stream/accept.ts';
+import type { ByteStream } from '../../proxy/stream/byte-stream.ts';
 import { TimerWheel } from '../../proxy/stream/timer-wheel.ts';
 import { netConnector } from '../../proxy/upstream/connector.ts';
 import type { Upstreams } from '../../proxy/upstream/contract.ts';
@@ -57,6 +58,9 @@ export class TestProxy {
   /** The view of the last request that was decided. */
   lastView: RequestView | null = null;
   opened = 0;
+  /** Bytes that clients have sent and the engine has seen, and requests that were decided. */
+  received = 0;
+  decisions = 0;
   /** Places in the retry budget that are taken. */
   retriesHeld = 0;
   isDraining = false;
@@ -110,6 +114,7 @@ export class TestProxy {
           server.emit('connectionClosed');
         });
         proxy.connections.add(connection);
+        proxy.#count(stream);
       },
       options.mode ?? MODE,
     );
@@ -187,6 +192,20 @@ export class TestProxy {
     this.timers.stop();
   }
 
+  /** Counts what a connection reads, as long as it is not a tunnel's. */
+  #count(stream: ByteStream): void {
+    const { handler } = stream;
+    stream.handler = {
+      onData: (buffer, start, end) => {
+        handler.onData(buffer, start, end);
+        this.received += end - start;
+      },
+      onEnd: () => handler.onEnd(),
+      onDrain: () => handler.onDrain(),
+      onClose: (error) => handler.onClose(error),
+    };
+  }
+
   #countingUpstreams(): Upstreams {
     const { upstreams } = this;
     return {
@@ -205,6 +224,7 @@ export class TestProxy {
 
   #decide(view: RequestView): Decision {
     this.lastView = view;
+    this.decisions++;
     return this.#options.decide?.(view, this.forward) ?? this.forward;
   }
 

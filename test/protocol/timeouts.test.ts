@@ -10,13 +10,15 @@ describe('time-outs of the client', () => {
     withProxy({}, async (proxy) => {
       const client = await proxy.client();
       client.write('GET / HTTP/1.1\r\n');
+      let sent = 16;
       for (let i = 0; i < 2; i++) {
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await proxy.settled(() => proxy.received === sent, 'the bytes');
         proxy.passTime(9_000);
         client.write(`X-${i}: a\r\n`);
+        sent += 8;
       }
       assert.equal(client.ended, null);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await proxy.settled(() => proxy.received === sent, 'the bytes');
       proxy.passTime(3_000);
       const answer = await client.readMessage();
       assert.equal(answer.status, 408);
@@ -156,8 +158,9 @@ describe('time-outs of the backend', () => {
       client.write(GET);
       const backend = await proxy.backend.connection();
       await backend.readHead();
-      backend.write('HTTP/1.1 200 ');
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      // What comes in one piece with an interim answer has arrived when that has.
+      backend.write('HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 ');
+      assert.equal((await client.readMessage()).status, 103);
       proxy.passTime(11_000);
       assert.equal((await client.readMessage()).status, 504);
     }));
