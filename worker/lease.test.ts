@@ -80,7 +80,10 @@ test('a refusal is told once and tried again; it is no permission', async (t) =>
   api.status = 401;
   lease.start();
   await until('it tried twice', () => api.calls('register').length >= 2);
-  assert.deepEqual([notes, lease.permission], [['kontrolapi refuses: 401 as told; it is asked again every few seconds'], null]);
+  assert.deepEqual(
+    [notes, lease.permission],
+    [['kontrolapi refuses: 401 as told; it is asked again every few seconds'], null],
+  );
   api.status = null;
   await until('it is registered', () => lease.id !== null);
 });
