@@ -8,20 +8,23 @@
  * that asks is told `busy <pid>`. `none` is the answer of a process that cannot pass sockets on.
  */
 import { createHash } from 'node:crypto';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { privateFolder } from '../../shared/private-folder.ts';
 import { nodeFolder } from './node-folder.ts';
 
 /** What `sun_path` takes on the strictest of our platforms, less the terminating zero. */
 const MAX_PATH = 103;
 const LONGEST_NAME = 'serving-4194304.sock';
 
-/** Folder of the sockets: the node's own, or one in the temporary folder when that path is too long for a socket. */
+/**
+ * Folder of the sockets: the node's own, or one in this user's private folder when that path is too long for a
+ * socket. Throws when somebody else has made that one.
+ */
 export function orphanFolder(data: string, node: string): string {
   const own = resolve(nodeFolder(data, node));
   if (Buffer.byteLength(join(own, LONGEST_NAME)) <= MAX_PATH) return own;
   const digest = createHash('sha256').update(own).digest('hex').slice(0, 24);
-  return join(tmpdir(), `kontrol-${digest}`);
+  return join(privateFolder(), digest);
 }
 
 export function orphanSocketName(pid: number): string {

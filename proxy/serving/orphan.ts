@@ -33,7 +33,13 @@ export function openOrphanSocket(
   state: OrphanState,
   onError: (error: Error) => void,
 ): OrphanSocket {
-  const path = join(orphanFolder(at.data, at.node), orphanSocketName(process.pid));
+  let path: string;
+  try {
+    path = join(orphanFolder(at.data, at.node), orphanSocketName(process.pid));
+  } catch (error) {
+    onError(error as Error);
+    return { close() {} };
+  }
   const takeover = new Takeover(state);
   const server = net.createServer((socket) => converse(socket, state, takeover));
   server.maxConnections = 8;

@@ -3,11 +3,11 @@
  * other takes its place within milliseconds. A hub that is stuck is replaced, too.
  */
 import { createHash } from 'node:crypto';
-import { lstatSync, mkdirSync, realpathSync } from 'node:fs';
+import { mkdirSync, realpathSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { Log } from '../log.ts';
+import { privateFolder } from '../private-folder.ts';
 import type { Bus, Channel } from './contract.ts';
 import { identityOf, lead, MAX_WAITING_BYTES, type Receive, type Session } from './hub.ts';
 import { LineReader, splitLine, toLine } from './lines.ts';
@@ -167,16 +167,8 @@ export function socketPath(data: string): string {
   const folder = realpathSync(data);
   const path = join(folder, SOCKET_NAME);
   if (Buffer.byteLength(path) <= MAX_PATH_BYTES) return path;
-  const { uid } = userInfo();
-  const shelter = join(tmpdir(), `kontrol-${uid}`);
-  mkdirSync(shelter, { recursive: true, mode: 0o700 });
-  const stats = lstatSync(shelter);
-  // Anybody may create a folder of that name there first, and would then hear and say everything.
-  if (!stats.isDirectory() || stats.uid !== uid || (stats.mode & 0o077) !== 0) {
-    throw new Error(`${shelter} is not a private folder of this user; remove it`);
-  }
   const name = createHash('sha256').update(folder).digest('hex').slice(0, 16);
-  return join(shelter, `${name}.sock`);
+  return join(privateFolder(), `${name}.sock`);
 }
 
 /** Connected to the hub of another process, or on the way there. */
