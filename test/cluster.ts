@@ -99,6 +99,11 @@ export class Cluster {
     try {
       await cluster.startApi();
       for (let index = 0; index < count; index++) await cluster.addNode(`n${index + 1}`);
+      // A node serves a moment before its record is in the store.
+      await cluster.until('every node is listed', async () => {
+        const { body } = await cluster.call('GET', '/v1/nodes');
+        return body.items.length >= count;
+      });
       return cluster;
     } catch (error) {
       await cluster.close();
