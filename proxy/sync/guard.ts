@@ -182,7 +182,12 @@ export class Guard {
   /** Compiles an entry into the table; says why that failed. */
   #compile(entry: TableEntry): string | null {
     const before = entry.kind === 'domain' ? this.table.domain(entry.name) : undefined;
-    const rejected = this.#apply([entry]);
+    let rejected: readonly RejectedEntry[];
+    try {
+      rejected = this.#apply([entry]);
+    } catch (error) {
+      return `it cannot be compiled: ${(error as Error).message}`;
+    }
     const own = rejected.find(({ kind, name }) => kind === entry.kind && name === entry.name);
     if (own === undefined) return null;
     const after = entry.kind === 'domain' ? this.table.domain(entry.name) : undefined;

@@ -7,7 +7,7 @@ import type { Log } from '../../shared/log.ts';
 import type { Change } from '../../shared/model/revision.ts';
 import type { EntryKind, TableEntry } from '../../shared/routing/entry.ts';
 import { certificateKeySecret } from '../../shared/secrets.ts';
-import type { Distributor } from './distribute.ts';
+import { type Distributor, entryKey } from './distribute.ts';
 import type { Guard, ObjectChange } from './guard.ts';
 import type { Objects } from './objects.ts';
 import type { Found } from './replica.ts';
@@ -35,6 +35,8 @@ export class Intake {
   #secretsDue = true;
   /** Changes that came before there was a table. */
   readonly #early: ObjectChange[] = [];
+  /** Changes that could not be taken in, by object: whoever told of them counts them as known and tells no more. */
+  readonly #owed = new Map<string, ObjectChange>();
 
   constructor(options: IntakeOptions) {
     this.#options = options;
@@ -95,7 +97,7 @@ export class Intake {
     this.#last = this.#last.then(work).catch((error: unknown) => {
       this.#options.log.error(
         'intake_failed',
-        'a change could not be taken in; the next re-read repeats it',
+        'a change could not be taken in; it is repeated with the next one, or at the next re-read',
         {
           error,
         },
@@ -131,7 +133,19 @@ export class Intake {
     }
   }
 
+  /** What failed earlier goes first, so that a newer state of an object comes after it. */
   async #submit(parts: readonly (readonly ObjectChange[])[], seq: number, since: number): Promise<void> {
+    const all = [[...this.#owed.values()], ...parts];
+    try {
+      await this.#handOn(all, seq, since);
+      this.#owed.clear();
+    } catch (error) {
+      for (const change of all.flat()) this.#owed.set(entryKey(change), change);
+      throw error;
+    }
+  }
+
+  async #handOn(parts: readonly (readonly ObjectChange[])[], seq: number, since: number): Promise<void> {
     const { guard, distributor, secrets } = this.#options;
     const entries: TableEntry[][] = [];
     for (const part of parts) {

@@ -147,3 +147,29 @@ test('a port in use is logged once and tried again until it is free', async (t) 
   const broken = await fetch(`http://127.0.0.1:${port}/status`);
   assert.equal(broken.status, 500);
 });
+
+test('a page whose name was made to resolve to this machine reads nothing (DNS rebinding)', async (t) => {
+  const world = await World.make(t);
+  const { sync } = await world.start(INTERNAL);
+  await until('the port is open', () => sync.internalPort !== null);
+  const statusFor = (host: string) =>
+    new Promise<number>((resolve, reject) => {
+      const socket = net.connect(sync.internalPort as number, '127.0.0.1', () => {
+        socket.write(`GET /status HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+      });
+      socket.once('data', (data) => {
+        socket.destroy();
+        resolve(Number(data.toString('latin1').split(' ')[1]));
+      });
+      socket.once('error', reject);
+    });
+  for (const host of [
+    'evil.example',
+    'evil.example:42007',
+    'localhost.evil.example',
+    '127.0.0.1.evil.example',
+  ])
+    assert.equal(await statusFor(host), 421, host);
+  for (const host of ['localhost', 'localhost:42007', '127.0.0.1:1', '[::1]:42007', 'kontrol.localhost'])
+    assert.equal(await statusFor(host), 200, host);
+});

@@ -3,6 +3,7 @@
  * tools on this machine; when its port is taken that is logged and tried again, and visitors never notice.
  */
 import http from 'node:http';
+import net from 'node:net';
 import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import type { ListenAddress } from '../../shared/settings.ts';
@@ -110,6 +111,9 @@ export class InternalPort {
   }
 
   async #answer(request: http.IncomingMessage): Promise<Answer> {
+    if (isLoopback(this.#options.address.host) && !namesThisMachine(request.headers.host)) {
+      return text(421, 'this port is for this machine: ask for it as localhost or by its address\n');
+    }
     const path = (request.url ?? '/').split('?', 1)[0];
     switch (path) {
       case '/healthz':
@@ -144,6 +148,22 @@ export class InternalPort {
         return text(404, 'there is /metrics, /reload, /healthz, /readyz and /status\n');
     }
   }
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
+}
+
+/**
+ * A page in a browser on this machine can make its own name resolve to a loopback address (DNS rebinding) and read
+ * what is here as if it were its own; the Host that comes then is that name. Tools without one are no browsers.
+ */
+function namesThisMachine(host: string | undefined): boolean {
+  if (host === undefined) return true;
+  const name = host.replace(/:\d*$/, '').toLowerCase();
+  return (
+    net.isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0 || name === 'localhost' || name.endsWith('.localhost')
+  );
 }
 
 function prefersHtml(accept: string | undefined): boolean {
