@@ -8,24 +8,65 @@ import type { HttpRequestView } from './request-view.ts';
 
 type Protocol = RequestRecord['protocol'];
 
+/** The backend's part of a request. One per upstream request, used again for each. */
+export class BackendNotes {
+  /** Of its answer, 0 while it has said nothing. */
+  status = 0;
+  retries = 0;
+  backend: string | null = null;
+  queueMs: number | null = null;
+  connectMs: number | null = null;
+  firstByteMs: number | null = null;
+  readonly #clock: Clock;
+  #startedAt = 0;
+  #sentAt = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** `startedAt`: when the request began, monotonic. */
+  begin(startedAt: number): void {
+    this.status = 0;
+    this.retries = 0;
+    this.backend = null;
+    this.queueMs = null;
+    this.connectMs = null;
+    this.firstByteMs = null;
+    this.#startedAt = startedAt;
+  }
+
+  connected(connection: UpstreamConnection): void {
+    this.backend = connection.backend.address;
+    this.queueMs = (this.queueMs ?? 0) + connection.queuedMs;
+    this.connectMs = (this.connectMs ?? 0) + connection.connectMs;
+    this.firstByteMs = null;
+    this.#sentAt = connection.reused && this.retries === 0 ? this.#startedAt : this.#clock.monotonic();
+  }
+
+  get answered(): boolean {
+    return this.firstByteMs !== null;
+  }
+
+  /** Bytes came from the backend. */
+  heard(): void {
+    this.firstByteMs ??= this.#clock.monotonic() - this.#sentAt;
+  }
+}
+
 /** One per exchange, used again for each request. */
 export class Journal {
   requestId = '';
   decision: Decision | null = null;
   /** What the visitor gets; 0 until it gets anything. */
   status = 0;
-  backendStatus = 0;
   bytesIn = 0;
   bytesOut = 0;
-  retries = 0;
+  /** The backend that was asked for this request, if one was. */
+  notes: BackendNotes | null = null;
   readonly #clock: Clock;
   #at = 0;
   #startedAt = 0;
-  #sentAt = 0;
-  #backend: string | null = null;
-  #queueMs: number | null = null;
-  #connectMs: number | null = null;
-  #firstByteMs: number | null = null;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -36,33 +77,16 @@ export class Journal {
     this.requestId = requestId;
     this.decision = null;
     this.status = 0;
-    this.backendStatus = 0;
     this.bytesIn = 0;
     this.bytesOut = 0;
-    this.retries = 0;
+    this.notes = null;
     this.#at = at;
     this.#startedAt = this.#clock.monotonic();
-    this.#backend = null;
-    this.#queueMs = null;
-    this.#connectMs = null;
-    this.#firstByteMs = null;
   }
 
-  connected(connection: UpstreamConnection): void {
-    this.#backend = connection.backend.address;
-    this.#queueMs = (this.#queueMs ?? 0) + connection.queuedMs;
-    this.#connectMs = (this.#connectMs ?? 0) + connection.connectMs;
-    this.#firstByteMs = null;
-    this.#sentAt = connection.reused && this.retries === 0 ? this.#startedAt : this.#clock.monotonic();
-  }
-
-  get answered(): boolean {
-    return this.#firstByteMs !== null;
-  }
-
-  /** Bytes came from the backend. */
-  heard(): void {
-    this.#firstByteMs ??= this.#clock.monotonic() - this.#sentAt;
+  /** Monotonic. */
+  get startedAt(): number {
+    return this.#startedAt;
   }
 
   record(
@@ -72,7 +96,7 @@ export class Journal {
     phase: Phase,
     endedBy: EndedBy,
   ): RequestRecord {
-    const { decision } = this;
+    const { decision, notes } = this;
     const labels = decision === null ? null : decision.labels;
     return {
       id: this.requestId,
@@ -89,19 +113,19 @@ export class Journal {
       route: labels === null ? null : labels.route,
       service: labels === null ? null : labels.service,
       key: decision !== null && decision.type === 'forward' ? decision.key.key : null,
-      backend: this.#backend,
+      backend: notes === null ? null : notes.backend,
       rule: labels === null ? null : labels.rule,
       status: this.status === 0 && cause !== null ? CAUSES[cause].status : this.status,
-      backendStatus: this.backendStatus,
+      backendStatus: notes === null ? 0 : notes.status,
       cause,
       phase,
       endedBy,
       bytesIn: this.bytesIn,
       bytesOut: this.bytesOut,
-      retries: this.retries,
-      queueMs: this.#queueMs,
-      connectMs: this.#connectMs,
-      firstByteMs: this.#firstByteMs,
+      retries: notes === null ? 0 : notes.retries,
+      queueMs: notes === null ? null : notes.queueMs,
+      connectMs: notes === null ? null : notes.connectMs,
+      firstByteMs: notes === null ? null : notes.firstByteMs,
       totalMs: this.#clock.monotonic() - this.#startedAt,
     };
   }

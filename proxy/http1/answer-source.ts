@@ -1,0 +1,62 @@
+/**
+ * Where the answer to an exchange comes from: a backend's connection of its own (`upstream-request.ts`), or an answer
+ * that is kept or that several wait for (`cache/`). The exchange is the one place that ends and records a request;
+ * a source brings the answer, by the calls of `AnswerReceiver` and in their order, and frees what it holds.
+ */
+import type { CauseCode } from '../../shared/causes.ts';
+import type { EndedBy, Phase } from '../observe/record.ts';
+import type { UpstreamConnection } from '../upstream/contract.ts';
+import type { PageOptions } from './own-answer.ts';
+import type { ResponseFraming, ResponseHead } from './response-head.ts';
+
+export interface AnswerSource {
+  /** Bytes of the request's body. May hold the body back (`AnswerReceiver.pauseBody`). */
+  requestBody(buffer: Buffer, start: number, end: number): void;
+  /** The request is complete. */
+  requestEnd(): void;
+  /** The end of each event that brought a part of the request. */
+  flush(): void;
+  /** More of the answer is wanted, after `AnswerReceiver.flushAnswer` had said no. */
+  clientDrained(): void;
+  /** Where the request is, as long as no answer has begun. */
+  readonly phase: Phase;
+  /** The exchange is over before the answer was: everything is freed at once. Idempotent. */
+  abandon(): void;
+}
+
+/**
+ * Who gets an answer. Either `onUnanswered`, or `onSwitch`, or `onHead` and `onBody`… with `onBodyEnd` and `onDone`,
+ * or with `onBroken`. Interim answers come before.
+ */
+export interface AnswerReceiver {
+  /** Bytes of the answer that wait for the client. */
+  readonly pendingBytes: number;
+  /** A 1xx other than 101; whether it was passed on, after which nothing can be sent to another backend. */
+  onInformational(head: ResponseHead): boolean;
+  /** An accepted WebSocket handshake: the connection is the receiver's. */
+  onSwitch(
+    head: ResponseHead,
+    connection: UpstreamConnection,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): void;
+  /** The final head. Answers whether a chunked body is wanted as it stands (true) or as data. */
+  onHead(head: ResponseHead, framing: ResponseFraming): boolean;
+  onBody(buffer: Buffer, start: number, end: number): void;
+  /** The body is complete; the source still holds what brought it. */
+  onBodyEnd(): void;
+  /** The source holds nothing any more. */
+  onDone(): void;
+  /** There is no answer and will be none. */
+  onUnanswered(cause: CauseCode, phase: Phase, endedBy: EndedBy, options?: PageOptions): void;
+  /** The answer began and will not be complete. */
+  onBroken(cause: CauseCode, endedBy: EndedBy): void;
+  /** After each event that brought a part of the answer. False: no more until `AnswerSource.clientDrained`. */
+  flushAnswer(): boolean;
+  /** Hold back the request's body, and let it flow again. */
+  pauseBody(): void;
+  resumeBody(): void;
+  /** An exception of ours: the receiver ends the exchange, and with it the source. */
+  onException(error: unknown): void;
+}
