@@ -4,6 +4,16 @@
  * a stream over (idle pool → exchange → tunnel) without losing or repeating a byte.
  */
 
+/** What a visitor proved about itself with a certificate, on a connection that asked for one. */
+export interface TlsClient {
+  /** Digest of the authority whose certificates were asked for. */
+  readonly authority: string;
+  /** Whether it showed one that this authority signed and that was in force at the handshake. */
+  readonly verified: boolean;
+  /** The certificate it showed (DER), verified or not; null for none. */
+  readonly certificate: Buffer | null;
+}
+
 /** Called by method, never by listener. No call comes after `onClose`, and none from inside a method of the stream. */
 export interface ByteStreamHandler {
   /** Bytes `start`…`end` of `buffer` arrived. The buffer is lent: whoever needs bytes later copies them now. */
@@ -20,12 +30,16 @@ export interface ByteStream {
   handler: ByteStreamHandler;
   readonly remoteAddress: string;
   readonly remotePort: number;
+  /** Our end, as the peer sees it; an empty text on a Unix socket. */
+  readonly localAddress: string;
   readonly localPort: number;
   /** Server name and protocol of TLS; null on plain connections. */
   readonly tls: {
     readonly serverName: string | null;
     readonly alpn: string | null;
     readonly version: string;
+    /** Null where no certificate was asked for. */
+    readonly client: TlsClient | null;
   } | null;
   /** Bytes accepted by `write` that the kernel has not taken yet. */
   readonly pendingBytes: number;

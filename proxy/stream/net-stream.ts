@@ -5,7 +5,7 @@
 import net from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { BLOCK_SIZE, isOwnedBlock, keepBlock, returnBlock, takeBlock } from './blocks.ts';
-import type { ByteStream, ByteStreamHandler } from './byte-stream.ts';
+import type { ByteStream, ByteStreamHandler, TlsClient } from './byte-stream.ts';
 import { type Timed, TimerWheel } from './timer-wheel.ts';
 
 /** Above this many bytes that the kernel has not taken, `write` says false. */
@@ -114,6 +114,10 @@ class NetStream implements ByteStream, Timed {
 
   get remotePort(): number {
     return this.#socket.remotePort ?? 0;
+  }
+
+  get localAddress(): string {
+    return this.#socket.localAddress ?? '';
   }
 
   get localPort(): number {
@@ -313,6 +317,13 @@ function endAfterReading(stream: NetStream): void {
   stream.roundPassed();
 }
 
+const clients = new WeakMap<net.Socket, TlsClient>();
+
+/** Says what the visitor on an accepted TLS connection has proved; `tls.client` of its stream from then on. */
+export function noteTlsClient(socket: TLSSocket, client: TlsClient): void {
+  clients.set(socket, client);
+}
+
 function tlsFacts(socket: net.Socket): ByteStream['tls'] {
   if (!(socket instanceof TLSSocket)) return null;
   // On the server side `servername` is a string or false; on the client side it is what was asked for.
@@ -321,6 +332,7 @@ function tlsFacts(socket: net.Socket): ByteStream['tls'] {
     serverName: name || null,
     alpn: socket.alpnProtocol || null,
     version: socket.getProtocol() ?? '',
+    client: clients.get(socket) ?? null,
   };
 }
 

@@ -133,6 +133,7 @@ export class FakeStream implements ByteStream {
   handler: ByteStreamHandler = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
   readonly remoteAddress = '127.0.0.1';
   readonly remotePort = 1;
+  readonly localAddress = '127.0.0.1';
   readonly localPort = 2;
   readonly tls = null;
   pendingBytes = 0;
