@@ -21,11 +21,23 @@ export function clientCommand(name: string, description: string): Command {
  * Parses `argv` and runs `action`. Answers 0, what `action` answers, 1 when the API refused (its reason on stderr),
  * 2 when the command was used wrongly.
  */
-export async function runClient(
+export function runClient(
   command: Command,
   argv: readonly string[],
   action: (
     connection: Connection,
+    options: ClientOptions & Record<string, unknown>,
+    args: readonly string[],
+  ) => Promise<number | undefined>,
+): Promise<number> {
+  return runCommand(command, argv, async (options, args) => action(connectionFrom(options), options, args));
+}
+
+/** The same for a command that may do without the API. */
+export async function runCommand(
+  command: Command,
+  argv: readonly string[],
+  action: (
     options: ClientOptions & Record<string, unknown>,
     args: readonly string[],
   ) => Promise<number | undefined>,
@@ -38,7 +50,7 @@ export async function runClient(
   }
   const options = command.opts<ClientOptions & Record<string, unknown>>();
   try {
-    return (await action(connectionFrom(options), options, command.args)) ?? 0;
+    return (await action(options, command.args)) ?? 0;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     process.stderr.write(`kontrol: ${error.message}\n`);

@@ -46,6 +46,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./export.ts'),
   },
   {
+    name: 'import',
+    usage: 'import --from FORMAT FILE…',
+    summary: 'read the configuration of another proxy',
+    load: () => import('./import.ts'),
+  },
+  {
     name: 'check',
     usage: 'check FILE…',
     summary: 'validate files without any server',

@@ -1,0 +1,102 @@
+/**
+ * `kontrol import --from FORMAT FILE…`: reads the configuration of another proxy unchanged and prints it as objects of
+ * ours, or applies them. What is not carried over is told line by line on stderr; nothing is guessed in silence.
+ */
+import { readFileSync } from 'node:fs';
+import { stringify } from 'yaml';
+import { KontrolError } from '../shared/errors.ts';
+import { parseObject } from '../shared/model/kinds.ts';
+import { clientCommand, runCommand } from './client-command.ts';
+import { call, connectionFrom } from './connection.ts';
+import { readGoReverseProxy } from './import/go-reverse-proxy.ts';
+import { Imported, type Reader, UnreadableLine } from './import/imported.ts';
+import { readMonkey } from './import/monkey.ts';
+import { readProxyEtc } from './import/proxy-etc.ts';
+import { readWebsocketReverseProxy } from './import/websocket-reverse-proxy.ts';
+import { printJson } from './output.ts';
+import { reportWrite, writeQuery } from './writes.ts';
+import { WrongUse } from './wrong-use.ts';
+
+export const FORMATS: Readonly<Record<string, Reader>> = {
+  'go-reverse-proxy': readGoReverseProxy,
+  monkey: readMonkey,
+  'websocket-reverse-proxy': readWebsocketReverseProxy,
+  'proxy-etc': readProxyEtc,
+};
+
+export async function run(argv: readonly string[]): Promise<number> {
+  const command = clientCommand(
+    'import',
+    'Read the configuration files of another proxy and print them as objects.',
+  )
+    .argument('<file...>', 'its configuration files, unchanged')
+    .requiredOption('--from <format>', Object.keys(FORMATS).join(', '))
+    .option('--apply', 'write the objects instead of printing them')
+    .option('--owner <name>', 'who the objects belong to (with --apply)')
+    .option('--dry-run', 'with --apply: only show what would change')
+    .option('--wait', 'with --apply: answer when every node serves them');
+  return runCommand(command, argv, async (options, files) => {
+    const imported = importFiles(String(options['from']), files);
+    for (const { file, line, text } of imported.remarks)
+      process.stderr.write(`${file}${line === 0 ? '' : `:${line}`}: ${text}\n`);
+    const problems = problemsOf(imported);
+    if (problems.length > 0) {
+      process.stderr.write(`${problems.join('\n')}\n`);
+      return 1;
+    }
+    if (options['apply'] !== true) {
+      if (options.json) printJson(imported.objects);
+      else process.stdout.write(asFile(imported));
+      return 0;
+    }
+    if (options['owner'] === undefined) throw new WrongUse('--apply needs --owner NAME');
+    const body = { owner: options['owner'], prune: false, objects: imported.objects };
+    const reply = await call(connectionFrom(options), 'POST', `/v1/apply${writeQuery(options)}`, body);
+    for (const flag of imported.flags) process.stderr.write(`start the proxy with ${flag}\n`);
+    return reportWrite(reply, options);
+  });
+}
+
+/** Reads all files of one format. Throws a `KontrolError` that names file and line. */
+export function importFiles(format: string, files: readonly string[]): Imported {
+  const reader = Object.hasOwn(FORMATS, format) ? FORMATS[format] : undefined;
+  if (reader === undefined)
+    throw new WrongUse(`there is no format '${format}'; formats are ${Object.keys(FORMATS).join(', ')}`);
+  const imported = new Imported();
+  for (const file of files) {
+    let text: string;
+    try {
+      text = readFileSync(file === '-' ? 0 : file, 'utf8');
+    } catch (error) {
+      throw new KontrolError('invalid', `${file}: cannot be read: ${(error as Error).message}`);
+    }
+    importText(reader, file, text, imported);
+  }
+  return imported;
+}
+
+function importText(reader: Reader, file: string, text: string, into: Imported): void {
+  into.enter(file);
+  try {
+    reader(text, into);
+  } catch (error) {
+    if (!(error instanceof UnreadableLine)) throw error;
+    throw new KontrolError('invalid', `${file}:${error.line}: ${error.message}`);
+  }
+}
+
+/** What the schemas say against the objects: a value of the other file that is out of our ranges. */
+function problemsOf({ objects }: Imported): string[] {
+  return objects.flatMap(({ kind, ...fields }) => {
+    const parsed = parseObject(kind, fields);
+    return parsed.ok
+      ? []
+      : parsed.problems.map(({ path, message }) => `${kind} ${fields.name ?? ''}: ${path}: ${message}`);
+  });
+}
+
+/** A file that `kontrol apply` takes, with the flags of the process as a comment on top. */
+function asFile({ objects, flags }: Imported): string {
+  const head = flags.length === 0 ? '' : `# start the proxy with: ${flags.join(' ')}\n`;
+  return head + objects.map((object) => stringify(object, { aliasDuplicateObjects: false })).join('---\n');
+}
