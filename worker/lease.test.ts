@@ -137,3 +137,18 @@ test('close gives the registration back, ends a drain that is still waiting, and
   lease.setState('ready');
   assert.equal(api.heard.length, heard);
 });
+
+test('a callback that throws is told of and ends nothing: beats go on', async (t) => {
+  const { api, lease, notes } = await leased(t, {
+    onPermission: () => {
+      throw new Error('my own mistake');
+    },
+    vitals: () => {
+      throw new Error('no numbers');
+    },
+  });
+  lease.start();
+  await until('it beats all the same', () => api.calls('beat').length >= 2);
+  assert.ok(notes.some((line) => line.includes('my own mistake')));
+  assert.ok(notes.some((line) => line.includes('no numbers')));
+});

@@ -27,6 +27,7 @@ export interface Registration {
   readonly meta?: Readonly<Record<string, string>>;
 }
 
+/** A callback that throws is told of by `onNote` and changes nothing: the lease goes on. */
 export interface LeaseOptions {
   /** Base address of kontrolapi, e.g. `http://127.0.0.1:7000`. */
   readonly url: string;
@@ -192,10 +193,13 @@ export class WorkerLease {
   }
 
   async #beat(id: string): Promise<void> {
-    const vitals = this.#options.vitals?.() ?? {
+    let vitals: ReturnType<NonNullable<LeaseOptions['vitals']>> = {
       memory: process.memoryUsage.rss(),
       uptime: process.uptime(),
     };
+    this.#tell(() => {
+      vitals = this.#options.vitals?.() ?? vitals;
+    });
     const reply = await this.#call('PUT', `/v1/workers/${encodeURIComponent(id)}/heartbeat`, {
       state: this.#state,
       ...vitals,
@@ -216,12 +220,20 @@ export class WorkerLease {
     const { permission, command } = reply.body;
     if ((permission === 'run' || permission === 'wait') && permission !== this.#permission) {
       this.#permission = permission;
-      this.#options.onPermission?.(permission);
+      this.#tell(() => this.#options.onPermission?.(permission));
     }
     const known = command === 'drain' || command === 'stop' ? command : null;
     if (known !== this.#command) {
       this.#command = known;
-      if (known !== null) this.#options.onCommand?.(known);
+      if (known !== null) this.#tell(() => this.#options.onCommand?.(known));
+    }
+  }
+
+  #tell(callback: () => void): void {
+    try {
+      callback();
+    } catch (error) {
+      this.#options.onNote?.(`a callback of the worker failed: ${(error as Error)?.message ?? String(error)}`);
     }
   }
 

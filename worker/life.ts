@@ -22,6 +22,8 @@ export type Outcome =
   | { readonly type: 'ended'; readonly reason: string; readonly readyMs: number };
 
 const PROBE_MS = 100;
+/** What lets the wrapper register is not the program's. */
+const KEPT_BACK = ['KONTROL_TOKEN', 'KONTROL_API_TOKEN', 'KONTROL_SECRET'];
 
 export class Life {
   readonly #options: LifeOptions;
@@ -84,8 +86,9 @@ export class Life {
       return { type: 'stopped' };
     }
     const { service, key, port } = registration;
+    const inherited = Object.entries(process.env).filter(([name]) => !KEPT_BACK.includes(name));
     const program = new Program(command, {
-      ...process.env,
+      ...Object.fromEntries(inherited),
       PORT: String(port),
       KONTROL_SERVICE: service,
       KONTROL_KEY: String(key ?? 1),
