@@ -212,21 +212,44 @@ export const serviceSchema = z
       .union([
         z.literal(false),
         z.strictObject({
-          headers: z.array(fieldName()).optional(),
-          withCookies: z.boolean().optional(),
-          waiters: z.number().int().min(1).optional(),
+          headers: z
+            .array(fieldName())
+            .max(20)
+            .optional()
+            .describe(
+              'fields in which requests must agree to share an answer, beside what Vary names; default none',
+            ),
+          withCookies: z
+            .boolean()
+            .optional()
+            .describe('requests with the same Cookie share, too; default false: those with cookies never do'),
+          waiters: z
+            .number()
+            .int()
+            .min(1)
+            .max(100_000)
+            .optional()
+            .describe('requests that wait for one answer, per serving process; default 1000'),
         }),
       ])
-      .optional(),
+      .optional()
+      .describe('identical GET and HEAD requests in flight share one upstream request; default false'),
     cache: z
       .strictObject({
-        size: size().optional(),
-        ttl: duration().optional(),
-        staleWhileRevalidate: duration().optional(),
-        staleIfError: duration().optional(),
+        size: size().optional().describe('memory per serving process; default 64MB'),
+        ttl: duration()
+          .optional()
+          .describe('lifetime of answers for which the backend gave none; 0 = they are not kept; default 1s'),
+        staleWhileRevalidate: duration()
+          .optional()
+          .describe('past its lifetime an answer is used this long while one request renews it; default 0s'),
+        staleIfError: duration()
+          .optional()
+          .describe('past its lifetime an answer is used this long when the backend fails; default 0s'),
       })
       .nullable()
-      .optional(),
+      .optional()
+      .describe('answers are kept in memory by the rules of RFC 9111; null = off, the default'),
     slowStart: duration().optional(),
     eject: z
       .strictObject({
@@ -268,6 +291,23 @@ export interface ResolvedHealth {
   readonly tls: boolean;
 }
 
+/** Requests that may share an answer, with every default filled in. */
+export interface ResolvedCoalesce {
+  /** Lower case. */
+  readonly headers: readonly string[];
+  readonly withCookies: boolean;
+  readonly waiters: number;
+}
+
+/** The cache with every default filled in. */
+export interface ResolvedCache {
+  /** Bytes, per serving process. */
+  readonly size: number;
+  readonly ttlMs: number;
+  readonly staleWhileRevalidateMs: number;
+  readonly staleIfErrorMs: number;
+}
+
 /** A service with every default filled in; what the data path reads. Times in milliseconds. */
 export interface ResolvedService {
   readonly name: string;
@@ -290,6 +330,9 @@ export interface ResolvedService {
   readonly timeouts: { readonly connectMs: number; readonly firstByteMs: number; readonly idleMs: number };
   readonly retries: { readonly max: number; readonly onReset: boolean; readonly onStatus: readonly number[] };
   readonly websocket: { readonly balance: BalancePolicy; readonly poolMax: number };
+  /** Null when it is off; both null: an exchange asks a backend for itself. */
+  readonly coalesce: ResolvedCoalesce | null;
+  readonly cache: ResolvedCache | null;
 }
 
 /** Fills in the defaults: the service's own value, else `settings.timeouts`, else the built-in one. */
@@ -332,6 +375,27 @@ export function resolveService(service: Service, defaults: z.output<typeof timeo
       balance: service.websocket?.balance ?? (balance === 'broker' ? 'broker' : 'least-connections'),
       poolMax: service.websocket?.pool?.max ?? 10_000,
     },
+    coalesce: resolveCoalesce(service.coalesce ?? false),
+    cache: resolveCache(service.cache ?? null),
+  };
+}
+
+function resolveCoalesce(coalesce: NonNullable<Service['coalesce']>): ResolvedCoalesce | null {
+  if (coalesce === false) return null;
+  return {
+    headers: coalesce.headers ?? [],
+    withCookies: coalesce.withCookies ?? false,
+    waiters: coalesce.waiters ?? 1_000,
+  };
+}
+
+function resolveCache(cache: NonNullable<Service['cache']> | null): ResolvedCache | null {
+  if (cache === null) return null;
+  return {
+    size: cache.size ?? 64 * 1_024 * 1_024,
+    ttlMs: cache.ttl ?? 1_000,
+    staleWhileRevalidateMs: cache.staleWhileRevalidate ?? 0,
+    staleIfErrorMs: cache.staleIfError ?? 0,
   };
 }
 
