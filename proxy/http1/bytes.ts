@@ -40,7 +40,7 @@ for (let value = 0; value < 16; value++) {
 }
 
 /** ASCII letters in lower case, every other byte as it is. */
-const LOWER: Uint8Array = Uint8Array.from({ length: 256 }, (_, byte) =>
+export const LOWER: Uint8Array = Uint8Array.from({ length: 256 }, (_, byte) =>
   byte >= 65 && byte <= 90 ? byte + 32 : byte,
 );
 
