@@ -58,6 +58,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./check.ts'),
   },
   {
+    name: 'schema',
+    usage: 'schema',
+    summary: 'print the JSON Schema of files, for editors',
+    load: () => import('./schema.ts'),
+  },
+  {
     name: 'get',
     usage: 'get KIND [NAME]',
     summary: 'show one object or list all',
@@ -98,6 +104,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     usage: 'token [create|delete NAME]',
     summary: 'tokens of the API',
     load: () => import('./token.ts'),
+  },
+  {
+    name: 'user',
+    usage: 'user [create|password|role|delete NAME]',
+    summary: 'people who log in to the API',
+    load: () => import('./user.ts'),
   },
 ];
 

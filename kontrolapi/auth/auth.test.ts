@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock } from '../../shared/clock.ts';
 import { KontrolError } from '../../shared/errors.ts';
-import { silentLog } from '../../shared/log.ts';
+import { type Log, silentLog } from '../../shared/log.ts';
 import type { LiveDocument, LiveStore } from '../../shared/store/contract.ts';
 import { Auth } from './auth.ts';
 
-function authOver() {
+function authOver(log: Log = silentLog) {
   const users = new Map<string, LiveDocument>();
   let away = false;
   const live = {
@@ -22,7 +22,7 @@ function authOver() {
   const auth = new Auth({
     live,
     clock: new ManualClock(),
-    log: silentLog,
+    log,
     apiToken: null,
     secureCookie: false,
   });
@@ -52,4 +52,22 @@ test('a wrong password counts, until there were five', async () => {
   for (let attempt = 0; attempt < 5; attempt++)
     await assert.rejects(logIn('guess'), { code: 'unauthorized', message: 'wrong' });
   await assert.rejects(logIn('right password'), { code: 'rate_limited' });
+});
+
+test('logins, failed ones and refusals leave a trail without any password; refusals are told once', async () => {
+  const lines: { code: string; fields: unknown }[] = [];
+  const log = {
+    ...silentLog,
+    info: (code: string, _: string, fields?: unknown) => lines.push({ code, fields }),
+  };
+  const { auth, logIn } = authOver(log as Log);
+  await auth.users.create('ann', 'viewer', 'right password');
+  await logIn('right password');
+  for (let attempt = 0; attempt < 9; attempt++) await assert.rejects(logIn('a guess'));
+  assert.deepEqual(
+    lines.map(({ code }) => code),
+    ['audit_login', ...Array<string>(5).fill('audit_login_failed'), 'audit_login_refused'],
+  );
+  assert.deepEqual(lines[0]?.fields, { by: 'ann', address: '192.0.2.1' });
+  assert.ok(!JSON.stringify(lines).includes('password') && !JSON.stringify(lines).includes('guess'));
 });

@@ -1,9 +1,11 @@
 /** Everything that knows who calls: tokens, users, sessions, the login limiter, and the check of each request. */
 import type { IncomingMessage } from 'node:http';
+import { canonicalAddress } from '../../shared/address.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { KontrolError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { LiveStore } from '../../shared/store/contract.ts';
+import { Audit } from './audit.ts';
 import type { Caller } from './caller.ts';
 import { LoginLimiter } from './login-limiter.ts';
 import { csrfMatches, Sessions, sessionIdOf } from './sessions.ts';
@@ -25,6 +27,7 @@ export class Auth {
   readonly tokens: Tokens;
   readonly users: Users;
   readonly sessions: Sessions;
+  readonly audit: Audit;
   readonly #limiter: LoginLimiter;
   readonly #clock: Clock;
   readonly #log: Log;
@@ -38,6 +41,7 @@ export class Auth {
     this.users = new Users(options.live, options.clock);
     this.sessions = new Sessions(options.live, options.clock, this.users, options.secureCookie);
     this.#limiter = new LoginLimiter(options.clock);
+    this.audit = new Audit(options.log, options.clock);
   }
 
   /** Learns tokens and users now, and writes down uses every minute. */
@@ -51,7 +55,11 @@ export class Auth {
     if (authorization !== undefined) {
       const token = /^Bearer +([\x21-\x7e]+) *$/i.exec(authorization)?.[1];
       const caller = token === undefined ? null : await this.tokens.identify(token);
-      if (caller !== null) return caller;
+      if (caller !== null) {
+        const address = canonicalAddress(request.socket.remoteAddress ?? '');
+        this.audit.noteOnce('token_used', { by: caller.name, address });
+        return caller;
+      }
       throw new KontrolError('unauthorized', 'The token is unknown or has ended; ask an admin for a new one');
     }
     const session = sessionIdOf(request.headers.cookie);
@@ -74,7 +82,12 @@ export class Auth {
    * `store_unavailable`; what the store or a rush prevents is no failure.
    */
   async logIn(name: string, password: string, address: string, wrong: string): Promise<User> {
-    this.#limiter.attempt(name, address);
+    try {
+      this.#limiter.attempt(name, address);
+    } catch (error) {
+      this.audit.noteOnce('login_refused', { by: name, address });
+      throw error;
+    }
     let user: User | null;
     try {
       user = await this.users.logIn(name, password);
@@ -82,8 +95,12 @@ export class Auth {
       this.#limiter.withdrawn(name, address);
       throw error;
     }
-    if (user === null) throw new KontrolError('unauthorized', wrong);
+    if (user === null) {
+      this.audit.note('login_failed', { by: name, address });
+      throw new KontrolError('unauthorized', wrong);
+    }
     this.#limiter.succeeded(name, address);
+    this.audit.note('login', { by: user.name, address });
     return user;
   }
 

@@ -74,7 +74,8 @@ function sessionOperations(auth: Auth): Operation[] {
       path: '/v1/session',
       summary: 'Log out',
       access: ANY_ROLE,
-      async handle({ headers }) {
+      async handle({ caller, address, headers }) {
+        auth.audit.note('logout', { by: caller.name, address });
         return {
           status: 204,
           headers: { 'Set-Cookie': await auth.sessions.end(sessionIdOf(headers.cookie)) },
@@ -91,6 +92,7 @@ function sessionOperations(auth: Auth): Operation[] {
           throw new KontrolError('forbidden', 'A token has no password; log in as a user');
         const user = await auth.logIn(caller.user, body.password, address, 'The present password is wrong');
         await auth.users.change(user.name, { password: body.newPassword });
+        auth.audit.note('password_changed', { by: user.name, address });
         const changed = await auth.users.get(user.name);
         if (changed === null) throw new KontrolError('not_found', 'The user was removed meanwhile');
         const { cookie, csrf } = await auth.sessions.start(changed);
@@ -129,17 +131,22 @@ function userOperations(auth: Auth): Operation[] {
       path: '/v1/users/{name}',
       summary: 'Create a user (role and password needed) or change one',
       access: ADMINS,
-      async handle({ params, body }) {
+      async handle({ params, body, caller, address }) {
         const name = userNameOf(pathName(params), body.name);
+        const done = { by: caller.name, address, subject: name };
         if (body.role !== undefined && body.password !== undefined) {
           const created = await auth.users.create(name, body.role, body.password);
-          if (created) return { status: 201, body: await show(name) };
+          if (created) {
+            auth.audit.note('user_created', done);
+            return { status: 201, body: await show(name) };
+          }
         } else if ((await auth.users.get(name)) === null) {
           throw new KontrolError('invalid', 'A new user needs role and password', [
             { path: body.role === undefined ? 'role' : 'password', message: 'needed for a new user' },
           ]);
         }
         await auth.users.change(name, body);
+        auth.audit.note('user_changed', done);
         return { body: await show(name) };
       },
     }),
@@ -148,9 +155,10 @@ function userOperations(auth: Auth): Operation[] {
       path: '/v1/users/{name}',
       summary: 'Change role or password of a user',
       access: ADMINS,
-      async handle({ params, body }) {
+      async handle({ params, body, caller, address }) {
         const name = userNameOf(pathName(params), body.name);
         await auth.users.change(name, body);
+        auth.audit.note('user_changed', { by: caller.name, address, subject: name });
         return { body: await show(name) };
       },
     }),
@@ -159,9 +167,10 @@ function userOperations(auth: Auth): Operation[] {
       path: '/v1/users/{name}',
       summary: 'Remove a user; ends all its sessions',
       access: ADMINS,
-      async handle({ params }) {
+      async handle({ params, caller, address }) {
         const name = pathName(params);
         if (!(await auth.users.remove(name))) throw new KontrolError('not_found', `There is no user ${name}`);
+        auth.audit.note('user_removed', { by: caller.name, address, subject: name });
         return { status: 204 };
       },
     }),
@@ -184,7 +193,7 @@ function tokenOperations(auth: Auth): Operation[] {
       path: '/v1/tokens',
       summary: 'Create a token; its text is in this answer and never again',
       access: ADMINS,
-      async handle({ body, caller }) {
+      async handle({ body, caller, address }) {
         const service = body.service ?? null;
         if (service !== null && body.role !== 'worker') {
           throw new KontrolError('invalid', 'The body is not valid', [
@@ -196,6 +205,7 @@ function tokenOperations(auth: Auth): Operation[] {
           { name: body.name, role: body.role, service, expires },
           caller.name,
         );
+        auth.audit.note('token_created', { by: caller.name, address, subject: info.name });
         return { status: 201, body: { token, ...info } };
       },
     }),
@@ -204,10 +214,11 @@ function tokenOperations(auth: Auth): Operation[] {
       path: '/v1/tokens/{name}',
       summary: 'Revoke a token',
       access: ADMINS,
-      async handle({ params }) {
+      async handle({ params, caller, address }) {
         const name = pathName(params);
         if (!(await auth.tokens.remove(name)))
           throw new KontrolError('not_found', `There is no token ${name}`);
+        auth.audit.note('token_revoked', { by: caller.name, address, subject: name });
         return { status: 204 };
       },
     }),

@@ -1,6 +1,7 @@
 /** The OpenAPI document, made from the operations and their schemas: it says what the router enforces. */
-import { z } from 'zod';
+import type { z } from 'zod';
 import { ERRORS } from '../../shared/errors.ts';
+import { jsonSchemaOf } from '../../shared/model/json-schema.ts';
 import { type Operation, operation } from './operation.ts';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -82,12 +83,7 @@ function describeOperation(each: Operation): Json {
 }
 
 function requestBody(schema: z.ZodType, required: boolean): Json {
-  return { required, content: { 'application/json': { schema: jsonSchema(schema) } } };
-}
-
-function jsonSchema(schema: z.ZodType): Json {
-  const { $schema, ...rest } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Json;
-  return rest;
+  return { required, content: { 'application/json': { schema: jsonSchemaOf(schema) } } };
 }
 
 function pathParameters(path: string): Json[] {
@@ -100,7 +96,7 @@ function pathParameters(path: string): Json[] {
 }
 
 function queryParameters(query: z.ZodObject): Json[] {
-  const { properties } = jsonSchema(query) as { properties?: Record<string, Json> };
+  const { properties } = jsonSchemaOf(query) as { properties?: Record<string, Json> };
   return Object.entries(properties ?? {}).map(([name, { description, ...schema }]) => ({
     name,
     in: 'query',

@@ -196,9 +196,14 @@ const MAX_MAP_ENTRIES = 10_000;
 /** Failures cost far more time than what is right; nobody reads further. */
 const MAX_MAP_ISSUES = 100;
 
+/** What the values of a map have to be, by the schema that `mapOf` made for it; for descriptions of the schema. */
+export const VALUES_OF_MAPS = new WeakMap<object, z.ZodType>();
+
 /** Names that a map of a document may have as keys are checked by `key`; prototype names never get in. */
 export function mapOf<K extends z.ZodType<string>, V extends z.ZodType>(key: K, value: V) {
-  return z.record(z.string(), z.unknown()).transform((input, context) => {
+  const record = z.record(z.string(), z.unknown());
+  VALUES_OF_MAPS.set(record, value);
+  return record.transform((input, context) => {
     const output: Record<string, z.output<V>> = Object.create(null);
     const size = Object.keys(input).length;
     if (size > MAX_MAP_ENTRIES) {
