@@ -93,6 +93,20 @@ test('what this process appended is known at once, and read only once', async ()
   assert.equal(present.reloads, 1);
 });
 
+test('the hash is of the newest revision known, whether it was read or appended here', async () => {
+  const [writing, reading] = [new Present(store, silentLog), new Present(store, silentLog)];
+  await writing.catchUp();
+  const { seq, id, store: identity } = writing.head();
+  const changes = [{ kind: 'page' as const, name: 'hashed', doc: { name: 'hashed' } }];
+  const own = { seq: seq + 1, id: 'hashed', previous: id, store: identity, at: 0, author: '', message: '' };
+  await store.append({ ...own, changes });
+  const before = writing.hash;
+  writing.appended({ ...own, changes });
+  await reading.catchUp();
+  assert.notEqual(writing.hash, before);
+  assert.deepEqual([writing.seq, writing.hash], [reading.seq, reading.hash]);
+});
+
 test('a store that was restored to before what this process knows is read afresh', async () => {
   let restored = false;
   const head = await store.head();

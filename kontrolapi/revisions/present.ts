@@ -8,7 +8,7 @@ import type { Log } from '../../shared/log.ts';
 import { KINDS } from '../../shared/model/kinds.ts';
 import type { Revision } from '../../shared/model/revision.ts';
 import type { Store } from '../../shared/store/contract.ts';
-import { Follower } from '../../shared/store/follower.ts';
+import { type CaughtUp, Follower } from '../../shared/store/follower.ts';
 import { within } from '../within.ts';
 import { State } from './view.ts';
 
@@ -20,18 +20,15 @@ export class Present {
   readonly #store: Store;
   readonly #log: Log;
   readonly #follower: Follower;
+  readonly #listeners = new Set<(revisions: readonly Revision[]) => void>();
   #state = new State();
-  #seq = 0;
-  #id = '';
-  #running: Promise<void> | null = null;
-  #next: Promise<void> | null = null;
   /** How often the state was read afresh; more than once when the store was restored or is another one. */
   reloads = 0;
 
   constructor(store: Store, log: Log) {
     this.#store = store;
     this.#log = log;
-    this.#follower = new Follower(store);
+    this.#follower = new Follower(store, undefined, (step) => this.#take(step));
   }
 
   /** True once the state was read from the store. */
@@ -44,10 +41,10 @@ export class Present {
   }
 
   get seq(): number {
-    return this.#seq;
+    return this.#follower.seq;
   }
 
-  /** Hash of all objects as last read from the store; nodes report theirs. */
+  /** Hash of all objects at `seq`; nodes report theirs. */
   get hash(): string {
     return this.#follower.hash;
   }
@@ -55,23 +52,13 @@ export class Present {
   /** What the next revision must name. Throws before the first catch-up. */
   head(): { readonly seq: number; readonly id: string; readonly store: string } {
     if (!this.loaded) throw new KontrolError('store_unavailable');
-    return { seq: this.#seq, id: this.#id, store: this.#follower.store };
+    const { seq, id, store } = this.#follower;
+    return { seq, id, store };
   }
 
   /** Reads what is newer in the store; callers at the same time share a read that begins after they asked. */
-  catchUp(): Promise<void> {
-    if (this.#running === null) {
-      this.#running = this.#step().finally(() => {
-        this.#running = null;
-      });
-      return this.#running;
-    }
-    const again = () => {
-      this.#next = null;
-      return this.catchUp();
-    };
-    this.#next ??= this.#running.then(again, again);
-    return this.#next;
+  async catchUp(): Promise<void> {
+    await this.#follower.catchUp();
   }
 
   /**
@@ -90,31 +77,23 @@ export class Present {
 
   /** A revision that this process just put on top of `head()`: known at once, without reading it back. */
   appended(revision: Revision): void {
-    if (revision.seq === this.#seq + 1 && revision.previous === this.#id) this.#apply(revision);
+    this.#follower.appended(revision);
   }
 
-  async #step(): Promise<void> {
-    const began = this.#seq;
-    const { reloaded, revisions } = await this.#follower.catchUp();
-    // A store that ends before what was known when the step began was restored to an earlier state.
-    if (reloaded || this.#follower.seq < began || !this.#goesOn(revisions)) this.#takeAll();
-    else for (const revision of revisions) if (revision.seq > this.#seq) this.#apply(revision);
+  /** Calls `listener` with the revisions of each step; with none when everything was read afresh. */
+  onStep(listener: (revisions: readonly Revision[]) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
-  /** Whether what was read is, or follows on, what this process has appended meanwhile. */
-  #goesOn(revisions: readonly Revision[]): boolean {
-    return revisions.every(
-      ({ seq, id, previous }) =>
-        (seq !== this.#seq || id === this.#id) && (seq !== this.#seq + 1 || previous === this.#id),
-    );
-  }
-
-  #apply({ seq, id, changes }: Revision): void {
-    for (const { kind, name, doc } of changes) {
-      this.#state.put(kind, name, doc === null ? null : { rev: seq, doc });
+  #take({ reloaded, revisions }: CaughtUp): void {
+    if (reloaded) this.#takeAll();
+    for (const { seq, changes } of revisions) {
+      for (const { kind, name, doc } of changes) {
+        this.#state.put(kind, name, doc === null ? null : { rev: seq, doc });
+      }
     }
-    this.#seq = seq;
-    this.#id = id;
+    if (reloaded || revisions.length > 0) for (const listener of this.#listeners) listener(revisions);
   }
 
   #takeAll(): void {
@@ -123,9 +102,7 @@ export class Present {
       for (const [name, { rev, doc }] of this.#follower.objects(kind)) state.put(kind, name, { rev, doc });
     }
     this.#state = state;
-    this.#seq = this.#follower.seq;
-    this.#id = this.#follower.id;
     this.reloads++;
-    this.#log.info('state_loaded', 'the objects were read from the store', { seq: this.#seq });
+    this.#log.info('state_loaded', 'the objects were read from the store', { seq: this.seq });
   }
 }

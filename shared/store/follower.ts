@@ -34,14 +34,19 @@ const MAX_BEHIND = 10_000;
 const MAX_CHANGES = 100_000;
 const RELOAD_ATTEMPTS = 5;
 
+/** Hears of each step in the same turn in which the follower makes it, so that what it keeps never lags behind. */
+export type OnStep = (step: CaughtUp) => void;
+
 export class Follower {
   readonly #store: Store;
+  readonly #onStep: OnStep;
   #state: State;
   #running: Promise<CaughtUp> | null = null;
   #waiting: Promise<CaughtUp> | null = null;
 
-  constructor(store: Store, from?: FollowerState) {
+  constructor(store: Store, from?: FollowerState, onStep: OnStep = () => {}) {
     this.#store = store;
+    this.#onStep = onStep;
     this.#state = new State(from?.store ?? '', from?.seq ?? 0, from?.id ?? '');
     for (const { kind, name, doc, rev } of from?.objects ?? []) this.#state.set(kind, name, { doc, rev });
   }
@@ -92,6 +97,17 @@ export class Follower {
     return this.#waiting;
   }
 
+  /**
+   * A revision that this process just put on top of what is known here: taken in without reading it back. One that
+   * does not go on from here is left to the next step.
+   */
+  appended(revision: Revision): void {
+    const { store, seq, id } = this.#state;
+    if (revision.store !== store || revision.seq !== seq + 1 || revision.previous !== id) return;
+    this.#state.apply(revision);
+    this.#onStep({ reloaded: false, revisions: [revision] });
+  }
+
   #start(): Promise<CaughtUp> {
     this.#waiting = null;
     const running = this.#step().finally(() => {
@@ -102,22 +118,40 @@ export class Follower {
   }
 
   async #step(): Promise<CaughtUp> {
+    const { store, seq, id } = this.#state;
     const identity = await this.#store.identity();
     const head = await this.#store.head();
-    if (identity === this.#state.store) {
-      const revisions = await this.#newer(head);
+    if (identity === store) {
+      const read = await this.#newer({ seq, id }, head);
+      const revisions = read === null ? null : this.#notAppended(read);
       if (revisions !== null) {
         for (const revision of revisions) this.#state.apply(revision);
-        return { reloaded: false, revisions };
+        return this.#made({ reloaded: false, revisions });
       }
     }
     this.#state = await this.#reload();
-    return { reloaded: true, revisions: [] };
+    return this.#made({ reloaded: true, revisions: [] });
   }
 
-  /** The revisions up to `head`; null when the log does not go on from here. */
-  async #newer(head: Head): Promise<Revision[] | null> {
-    let { seq, id } = this.#state;
+  #made(step: CaughtUp): CaughtUp {
+    this.#onStep(step);
+    return step;
+  }
+
+  /** What was read, without what was appended here meanwhile; null when the two do not go together. */
+  #notAppended(read: readonly Revision[]): Revision[] | null {
+    const { seq, id } = this.#state;
+    const fits = read.every(
+      (revision) =>
+        (revision.seq !== seq || revision.id === id) &&
+        (revision.seq !== seq + 1 || revision.previous === id),
+    );
+    return fits ? read.filter((revision) => revision.seq > seq) : null;
+  }
+
+  /** The revisions after `from` up to `head`; null when the log does not go on from there. */
+  async #newer(from: Head, head: Head): Promise<Revision[] | null> {
+    let { seq, id } = from;
     if (head.seq < seq || head.seq > seq + MAX_BEHIND || (head.seq === seq && head.id !== id)) return null;
     const newer: Revision[] = [];
     let changes = 0;
