@@ -1,12 +1,17 @@
 /** Kontrol as a peer: one serving process, 10 000 domains on 2 000 services, firewall, access log and metrics on. */
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { packageRoot } from '../shared/package-root.ts';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Peer } from './peers.ts';
 import { accepting, end, freePort, start } from './processes.ts';
 
 export const DOMAINS = 10_000;
 export const SERVICES = 2_000;
+
+/** The command of the build that this benchmark belongs to. */
+export function cliOfThisBuild(): string {
+  return join(dirname(dirname(fileURLToPath(import.meta.url))), 'cli', 'main.js');
+}
 
 /** `domains` and `services` beside the one that the load goes to. */
 export async function startKontrol(
@@ -17,7 +22,7 @@ export async function startKontrol(
   const [port, apiPort, internalPort] = [await freePort(), await freePort(), await freePort()];
   const data = join(folder, 'kontrol-data');
   const common = ['--data', data, '--log-level', 'warn'];
-  const main = packageRoot('dist', 'cli', 'main.js');
+  const main = cliOfThisBuild();
   const api = start(process.execPath, [main, 'api', '--api', `127.0.0.1:${apiPort}`, ...common]);
   await accepting(apiPort);
   const node = start(process.execPath, [

@@ -7,13 +7,12 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { packageRoot } from '../shared/package-root.ts';
-import { call, DOMAINS, firstToken, objects, SERVICES } from './kontrol-peer.ts';
+import { call, cliOfThisBuild, DOMAINS, firstToken, objects, SERVICES } from './kontrol-peer.ts';
 import { startBackend } from './peers.ts';
 import { accepting, end, freePort, residentMegabytes, start, tree } from './processes.ts';
 
 const CHANGES = 60;
-const MAIN = packageRoot('dist', 'cli', 'main.js');
+const MAIN = cliOfThisBuild();
 
 const folder = mkdtempSync(join(tmpdir(), 'kontrol-scale-'));
 chmodSync(folder, 0o755);

@@ -7,7 +7,7 @@ import net from 'node:net';
 import type { Log } from '../../shared/log.ts';
 import type { PassedHandle } from '../link/handle-pass.ts';
 import type { ListenerSpec, ServingToPrimary } from '../link/messages.ts';
-import { type AcceptMode, acceptStreams } from '../stream/accept.ts';
+import { acceptStreams, type SocketVariant } from '../stream/accept.ts';
 import type { ByteStream } from '../stream/byte-stream.ts';
 import { wrapSocket } from '../stream/net-stream.ts';
 import type { HeldSocket } from './orphan.ts';
@@ -19,8 +19,8 @@ export type ReceivedHandle = PassedHandle;
 
 export interface ListenersOptions {
   readonly log: Log;
-  /** How to accept, asked when a socket is opened. */
-  mode(): AcceptMode;
+  /** How sockets are made; asked when one is opened. */
+  variant(): SocketVariant;
   onStream(stream: ByteStream, spec: ListenerSpec): void;
   /** A connection on an https socket, before its handshake. */
   onSecure(socket: net.Socket, spec: ListenerSpec): void;
@@ -180,7 +180,7 @@ class Listener {
     if (!this.#announced) this.#options.toPrimary({ type: 'accepting', key: spec.key });
     this.#announced = true;
     if (spec.type === 'https') server.on('connection', (socket) => this.#options.onSecure(socket, spec));
-    else acceptStreams(server, (stream) => this.#options.onStream(stream, spec), this.#options.mode());
+    else acceptStreams(server, (stream) => this.#options.onStream(stream, spec), this.#options.variant());
   }
 
   accept(socket: net.Socket): void {

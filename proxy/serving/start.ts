@@ -23,10 +23,12 @@ import type {
 import { DryRuns } from '../observe/dry-runs.ts';
 import { createObserver, type ProcessObserver } from '../observe/observer.ts';
 import { createPages } from '../pages/pages.ts';
-import { type AcceptMode, chooseAcceptMode } from '../stream/accept.ts';
+import type { SocketVariant } from '../stream/accept.ts';
+import { setFailureReport } from '../stream/deadlines.ts';
+import { chooseSocketVariant } from '../stream/socket-variant.ts';
 import { TimerWheel } from '../stream/timer-wheel.ts';
 import { TlsFront } from '../tls/tls-front.ts';
-import { netConnector } from '../upstream/connector.ts';
+import { socketConnector } from '../upstream/connector.ts';
 import { createUpstreams, type ManagedUpstreams } from '../upstream/upstreams.ts';
 import { Admission } from './admission.ts';
 import { AppliedTable } from './apply.ts';
@@ -56,7 +58,8 @@ export class ServingProcess {
   readonly #front: Front;
   readonly #orphanSocket: OrphanSocket;
   readonly #stats: NodeJS.Timeout;
-  #mode: AcceptMode | null = null;
+  /** How sockets are made; null until it was tried out. */
+  #variant: SocketVariant | null = null;
   /** It holds a table, or sync's word that there is none. */
   #informed = false;
   #ready = false;
@@ -74,7 +77,7 @@ export class ServingProcess {
     const refused = new BackendAddresses(start.control ?? []);
     this.#timers = new TimerWheel((error) => log.error('internal', 'A time-out failed', { error }));
     this.#upstreams = createUpstreams({
-      connector: netConnector,
+      connector: socketConnector(() => this.#variant ?? 'net'),
       timers: this.#timers,
       clock: systemClock,
       log,
@@ -131,7 +134,7 @@ export class ServingProcess {
     };
     this.#listeners = new Listeners({
       log,
-      mode: () => this.#mode ?? 'public',
+      variant: () => this.#variant ?? 'net',
       onStream: (stream, spec) => this.#front.accept(stream, spec),
       onSecure: (socket, spec) => this.#front.acceptSecure(socket, spec),
       onAcceptError: () => this.#admission.failed(),
@@ -163,8 +166,9 @@ export class ServingProcess {
     );
     this.#stats = setInterval(() => this.#sendStats(), STATS_INTERVAL_MS);
     this.#timers.start();
-    void chooseAcceptMode().then((mode) => {
-      this.#mode = mode;
+    setFailureReport((error) => log.error('internal', 'A stream failed', { error }));
+    void chooseSocketVariant().then((variant) => {
+      this.#variant = variant;
       this.#begin();
     });
     this.#send({ type: 'hello', pid: process.pid });
@@ -265,7 +269,7 @@ export class ServingProcess {
   }
 
   #begin(): void {
-    if (this.#ready || !this.#informed || this.#mode === null || this.#drain.begun) return;
+    if (this.#ready || !this.#informed || this.#variant === null || this.#drain.begun) return;
     this.#ready = true;
     this.#listeners.begin();
     this.#send({ type: 'ready' });

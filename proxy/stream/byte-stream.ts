@@ -26,6 +26,9 @@ export interface ByteStreamHandler {
   onClose(error: Error | null): void;
 }
 
+/** Takes whatever still happens on a stream that nobody is interested in any more. */
+export const IGNORE: ByteStreamHandler = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
+
 export interface ByteStream {
   handler: ByteStreamHandler;
   readonly remoteAddress: string;

@@ -1,64 +1,14 @@
-import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before } from 'node:test';
 import tls from 'node:tls';
 import selfsigned from 'selfsigned';
-import { acceptStreams, chooseAcceptMode } from './accept.ts';
-import { isOwnedBlock, ownedBlocks, returnBlock, takeBlock } from './blocks.ts';
-import type { ByteStream, ByteStreamHandler } from './byte-stream.ts';
-import { HIGH_WATER, STREAM_OPTIONS, wrapSocket } from './net-stream.ts';
-
-/** Keeps what happens on a stream, and fails on a call after the end. */
-class Recorder implements ByteStreamHandler {
-  text = '';
-  ended = false;
-  drains = 0;
-  closes: (Error | null)[] = [];
-  onBytes: (() => void) | null = null;
-
-  onData(buffer: Buffer, start: number, end: number): void {
-    assert.equal(this.closes.length, 0, 'data after the close');
-    assert.equal(this.ended, false, 'data after the end');
-    this.text += buffer.toString('latin1', start, end);
-    this.onBytes?.();
-  }
-  onEnd(): void {
-    assert.equal(this.ended, false, 'a second end');
-    this.ended = true;
-  }
-  onDrain(): void {
-    this.drains++;
-  }
-  onClose(error: Error | null): void {
-    this.closes.push(error);
-  }
-}
-
-async function until(condition: () => boolean, what: string): Promise<void> {
-  const end = Date.now() + 5_000;
-  while (!condition()) {
-    if (Date.now() > end) throw new Error(`waited in vain for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-}
-
-/** Time enough for whatever would happen by itself: what is there already is read within a few rounds. */
-async function rounds(): Promise<void> {
-  for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
-}
-
-interface Pair {
-  readonly stream: ByteStream;
-  readonly seen: Recorder;
-  readonly peer: net.Socket;
-}
-
-type Variant = (body: (pair: Pair) => Promise<void>) => Promise<void>;
+import { acceptStreams } from './accept.ts';
+import type { ByteStream } from './byte-stream.ts';
+import { STREAM_OPTIONS, wrapSocket } from './net-stream.ts';
+import { accepting, conformance, connecting, dial, loopback, portOf } from './stream-conformance.ts';
 
 let pems: { private: string; cert: string };
 let folder: string;
@@ -69,71 +19,28 @@ before(async () => {
 });
 after(() => rmSync(folder, { recursive: true }));
 
-/** A server whose one accepted connection becomes the stream. */
-function accepting(
-  listen: (server: net.Server) => void,
-  accept: (server: net.Server, onStream: (stream: ByteStream) => void) => void,
-  connect: (server: net.Server) => net.Socket,
-  create: () => net.Server = () => net.createServer({ allowHalfOpen: true }),
-): Variant {
-  return async (body) => {
-    const server = create();
-    listen(server);
-    await once(server, 'listening');
-    const accepted = new Promise<ByteStream>((resolve) => accept(server, resolve));
-    const peer = connect(server);
-    peer.on('error', () => {});
-    const stream = await accepted;
-    await until(
-      () => !peer.connecting && !(peer instanceof tls.TLSSocket && !peer.encrypted),
-      'the connection',
-    );
-    const seen = new Recorder();
-    stream.handler = seen;
-    try {
-      await body({ stream, seen, peer });
-    } finally {
-      peer.destroy();
-      stream.reset();
-      server.close();
-      await until(() => stream.closed, 'the stream to close');
-    }
-  };
+function connected(socket: net.Socket, onread: boolean): Promise<ByteStream> {
+  return new Promise((resolve, reject) => {
+    socket.once('error', reject);
+    socket.once('connect', () => {
+      socket.off('error', reject);
+      resolve(wrapSocket(socket, { onread }));
+    });
+  });
 }
 
-/** The stream is the side that connected. */
-function connecting(connect: (port: number) => { socket: net.Socket; onread: boolean }): Variant {
-  return async (body) => {
-    const server = net.createServer({ allowHalfOpen: true });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const accepted = once(server, 'connection');
-    const { socket, onread } = connect(portOf(server));
-    const stream = wrapSocket(socket, { onread });
-    const seen = new Recorder();
-    stream.handler = seen;
-    const [peer] = (await accepted) as [net.Socket];
-    peer.on('error', () => {});
-    await until(() => !socket.connecting, 'the connection');
-    try {
-      await body({ stream, seen, peer });
-    } finally {
-      peer.destroy();
-      stream.reset();
-      server.close();
-    }
-  };
-}
-
-const portOf = (server: net.Server) => (server.address() as net.AddressInfo).port;
-const loopback = (server: net.Server) => server.listen(0, '127.0.0.1');
-const dial = (server: net.Server) =>
-  net.connect({ port: portOf(server), host: '127.0.0.1', allowHalfOpen: true });
-
-const VARIANTS: Readonly<Record<string, Variant>> = {
-  'accepted, memory of ours': accepting(loopback, (server, on) => acceptStreams(server, on, 'handle'), dial),
-  'accepted, public API': accepting(loopback, (server, on) => acceptStreams(server, on, 'public'), dial),
-  'accepted TLS': accepting(
+conformance(
+  'net.Socket, accepted, memory of ours',
+  accepting(loopback, (server, on) => acceptStreams(server, on, 'onread'), dial),
+  { lastWords: true },
+);
+conformance(
+  'net.Socket, accepted',
+  accepting(loopback, (server, on) => acceptStreams(server, on, 'net'), dial),
+);
+conformance(
+  'TLS, accepted',
+  accepting(
     loopback,
     (server, on) => server.on('secureConnection', (socket: tls.TLSSocket) => on(wrapSocket(socket))),
     (server) =>
@@ -145,255 +52,25 @@ const VARIANTS: Readonly<Record<string, Variant>> = {
       } as tls.ConnectionOptions),
     () => tls.createServer({ key: pems.private, cert: pems.cert, allowHalfOpen: true } as tls.TlsOptions),
   ),
-  'connected, memory of ours': connecting((port) => ({
-    socket: net.connect({ ...STREAM_OPTIONS, port, host: '127.0.0.1' }),
-    onread: true,
-  })),
-  'connected, public API': connecting((port) => ({
-    socket: net.connect({ port, host: '127.0.0.1', allowHalfOpen: true }),
-    onread: false,
-  })),
-  'accepted on a Unix socket': accepting(
+  { tls: true },
+);
+conformance(
+  'net.Socket, connected, memory of ours',
+  connecting((server) =>
+    connected(net.connect({ ...STREAM_OPTIONS, port: portOf(server), host: '127.0.0.1' }), true),
+  ),
+  { lastWords: true },
+);
+conformance(
+  'net.Socket, connected',
+  connecting((server) => connected(dial(server), false)),
+);
+conformance(
+  'net.Socket, accepted on a Unix socket',
+  accepting(
     (server) => server.listen(join(folder, `socket${sockets++}`)),
-    (server, on) => acceptStreams(server, on, 'handle'),
+    (server, on) => acceptStreams(server, on, 'onread'),
     (server) => net.connect({ path: String(server.address()), allowHalfOpen: true }),
   ),
-};
-
-for (const [name, variant] of Object.entries(VARIANTS)) {
-  const isTls = name.includes('TLS');
-  const isPipe = name.includes('Unix');
-
-  describe(`stream: ${name}`, () => {
-    it('carries bytes both ways', () =>
-      variant(async ({ stream, seen, peer }) => {
-        peer.write('hello');
-        await until(() => seen.text === 'hello', 'the bytes');
-        const got = once(peer, 'data');
-        assert.equal(stream.write(Buffer.from('answer')), true);
-        assert.equal(String((await got)[0]), 'answer');
-        if (!isPipe) assert.match(stream.remoteAddress, /127\.0\.0\.1$/);
-        assert.equal(stream.tls !== null, isTls);
-      }));
-
-    it('says stop above the mark and calls when it has drained; nothing is lost or reordered', () =>
-      variant(async ({ stream, seen, peer }) => {
-        const sent = createHash('sha256');
-        const block = takeBlock();
-        let count = 0;
-        peer.pause();
-        const send = (buffer: Buffer): boolean => {
-          buffer.fill(count++ % 251, 0, 20_000);
-          sent.update(buffer.subarray(0, 20_000));
-          return stream.writeShared(buffer, 0, 20_000);
-        };
-        // The owner of a block that was kept takes another; one that was not kept may be written over at once.
-        let below = true;
-        while (below && isOwnedBlock(block)) below = send(block);
-        const scratch = takeBlock();
-        while (below) {
-          below = send(scratch);
-          scratch.fill(255);
-        }
-        assert.ok(stream.pendingBytes > HIGH_WATER);
-        assert.ok(stream.pendingBytes < HIGH_WATER + 2 * 65_536);
-        returnBlock(block);
-        returnBlock(scratch);
-        const received = createHash('sha256');
-        let bytes = 0;
-        peer.on('data', (chunk: Buffer) => {
-          received.update(chunk);
-          bytes += chunk.length;
-        });
-        peer.resume();
-        await until(() => bytes === count * 20_000, 'all bytes');
-        await until(() => seen.drains === 1, 'the drain');
-        assert.equal(received.digest('hex'), sent.digest('hex'));
-        assert.equal(stream.pendingBytes, 0);
-      }));
-
-    it('sends several pieces in order', () =>
-      variant(async ({ stream, peer }) => {
-        let text = '';
-        peer.on('data', (chunk: Buffer) => {
-          text += chunk.toString();
-        });
-        stream.writeAll([Buffer.from('a'), Buffer.from('bc'), Buffer.from('d')]);
-        stream.write(Buffer.from('e'));
-        await until(() => text === 'abcde', 'the bytes');
-      }));
-
-    it('after the end of the peer it still sends', () =>
-      variant(async ({ stream, seen, peer }) => {
-        peer.end('last');
-        await until(() => seen.ended, 'the end');
-        assert.equal(seen.text, 'last');
-        const got = once(peer, 'data');
-        stream.write(Buffer.from('still here'));
-        assert.equal(String((await got)[0]), 'still here');
-        stream.end();
-        await until(() => seen.closes.length === 1, 'the close');
-        assert.equal(seen.closes[0], null);
-      }));
-
-    it('after its own end it still receives', () =>
-      variant(async ({ stream, seen, peer }) => {
-        peer.resume();
-        const ended = once(peer, 'end');
-        stream.end();
-        stream.end();
-        await ended;
-        peer.write('late');
-        await until(() => seen.text === 'late', 'the bytes');
-        assert.equal(stream.write(Buffer.from('ignored')), true);
-      }));
-
-    it('close sends what is pending, reports nothing but the close, once', () =>
-      variant(async ({ stream, seen, peer }) => {
-        let bytes = 0;
-        peer.on('data', (chunk: Buffer) => {
-          bytes += chunk.length;
-        });
-        stream.write(Buffer.alloc(1_000_000));
-        stream.close();
-        stream.close();
-        peer.write('unwanted');
-        await once(peer, 'end');
-        assert.equal(bytes, 1_000_000);
-        peer.end();
-        await until(() => seen.closes.length > 0, 'the close');
-        assert.equal(seen.text, '');
-        assert.equal(seen.ended, false);
-        assert.equal(stream.closed, true);
-        await rounds();
-        assert.equal(seen.closes.length, 1);
-      }));
-
-    it('close does not wait for ever for a peer that stays', () =>
-      variant(async ({ stream, seen, peer }) => {
-        peer.resume();
-        stream.close(50);
-        await until(() => seen.closes.length === 1, 'the close');
-      }));
-
-    it('reset ends at once', () =>
-      variant(async ({ stream, seen, peer }) => {
-        let closed = false;
-        peer.on('close', () => {
-          closed = true;
-        });
-        peer.resume();
-        let code: string | undefined;
-        peer.on('error', (error: NodeJS.ErrnoException) => {
-          code = error.code;
-        });
-        stream.reset();
-        stream.reset();
-        assert.equal(seen.closes.length, 0, 'no call from inside a method');
-        assert.equal(stream.closed, true);
-        await until(() => seen.closes.length === 1, 'the close');
-        peer.end();
-        await until(() => closed, 'the peer to notice');
-        if (!isTls && !isPipe) assert.equal(code, 'ECONNRESET');
-      }));
-
-    for (const pending of [0, 10_000_000]) {
-      it(`reset right after a close with ${pending} bytes pending frees the descriptor`, () =>
-        variant(async ({ stream, seen, peer }) => {
-          peer.pause();
-          if (pending > 0) stream.write(Buffer.alloc(pending));
-          stream.close();
-          stream.reset();
-          await until(() => seen.closes.length === 1, 'the close');
-          assert.equal(stream.closed, true);
-        }));
-    }
-
-    it('nothing arrives while it is paused', () =>
-      variant(async ({ stream, seen, peer }) => {
-        peer.write('a');
-        await until(() => seen.text === 'a', 'the first');
-        stream.pause();
-        stream.pause();
-        peer.write('b');
-        await rounds();
-        assert.equal(seen.text, 'a');
-        stream.resume();
-        await until(() => seen.text === 'ab', 'the second');
-      }));
-
-    it('pausing inside onData holds the rest back', () =>
-      variant(async ({ stream, seen, peer }) => {
-        seen.onBytes = () => stream.pause();
-        peer.write(Buffer.alloc(1_000_000, 'x'));
-        await until(() => seen.text.length > 0, 'the first piece');
-        const first = seen.text.length;
-        await rounds();
-        assert.equal(seen.text.length, first);
-        assert.ok(first <= 65_536);
-        seen.onBytes = null;
-        stream.resume();
-        await until(() => seen.text.length === 1_000_000, 'the rest');
-      }));
-
-    if (!isTls && !isPipe) {
-      it('a reset of the peer is an error, also while paused', () =>
-        variant(async ({ stream, seen, peer }) => {
-          peer.write('a');
-          await until(() => seen.text === 'a', 'the first');
-          stream.pause();
-          peer.write('b');
-          peer.resetAndDestroy();
-          await until(() => seen.closes.length === 1, 'the close');
-          assert.ok(seen.closes[0] instanceof Error);
-        }));
-    }
-
-    if (name.includes('memory of ours')) {
-      it('last words of a peer are heard, although a write to it failed before', () =>
-        variant(async ({ stream, seen, peer }) => {
-          stream.pause();
-          peer.write('go away');
-          const gone = new Promise((resolve) => peer.on('close', resolve));
-          peer.destroySoon();
-          await gone;
-          // The first bytes are answered by a reset, later ones cannot be written.
-          await until(() => {
-            stream.write(Buffer.from('more'));
-            return seen.closes.length === 1;
-          }, 'the close');
-          assert.equal(seen.text, 'go away');
-          assert.ok(seen.closes[0] instanceof Error);
-        }));
-    }
-
-    it('a new handler gets what comes next', () =>
-      variant(async ({ stream, seen, peer }) => {
-        peer.write('a');
-        await until(() => seen.text === 'a', 'the first');
-        const next = new Recorder();
-        stream.handler = next;
-        peer.end('b');
-        await until(() => next.ended, 'the end');
-        assert.deepEqual([seen.text, next.text, seen.ended], ['a', 'b', false]);
-      }));
-
-    it('bulk data arrives whole, and its block is given back', async () => {
-      const before = ownedBlocks();
-      await variant(async ({ seen, peer }) => {
-        const data = Buffer.alloc(3_000_000);
-        for (let i = 0; i < data.length; i++) data[i] = (i * 7) % 253;
-        peer.write(data);
-        await until(() => seen.text.length === data.length, 'all bytes');
-        assert.ok(seen.text === data.toString('latin1'));
-      });
-      await until(() => ownedBlocks() === before, 'the blocks');
-    });
-  });
-}
-
-describe('accepting', () => {
-  it('finds out that this Node lets us make the sockets', async () => {
-    assert.equal(await chooseAcceptMode(), 'handle');
-  });
-});
+  { pipe: true },
+);

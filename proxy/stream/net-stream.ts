@@ -5,19 +5,21 @@
 import net from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { BLOCK_SIZE, isOwnedBlock, keepBlock, returnBlock, takeBlock } from './blocks.ts';
-import type { ByteStream, ByteStreamHandler, TlsClient } from './byte-stream.ts';
-import { type Timed, TimerWheel } from './timer-wheel.ts';
+import { type ByteStream, type ByteStreamHandler, IGNORE, type TlsClient } from './byte-stream.ts';
+import {
+  HIGH_WATER,
+  LAST_WORDS_ROUNDS,
+  LINGER_MS,
+  PROBE_MS,
+  reportFailure,
+  STALL_MS,
+  timers,
+} from './deadlines.ts';
+import type { Timed } from './timer-wheel.ts';
 
-/** Above this many bytes that the kernel has not taken, `write` says false. */
-export const HIGH_WATER = 65_536;
-/** How long `close` waits for the FIN of the peer, so that an unread byte does not turn our last ones into a reset. */
-const LINGER_MS = 2_000;
-/** A closing peer that takes nothing of what is pending for this long is given up. */
-const STALL_MS = 30_000;
-/** The kernel reports no reset to who neither reads nor writes: a paused stream asks this often. */
-const PROBE_MS = 500;
-/** After a write failed, the event loop comes round this often without a byte before the stream is given up. */
-const LAST_WORDS_ROUNDS = 2;
+export { IGNORE } from './byte-stream.ts';
+export { HIGH_WATER } from './deadlines.ts';
+
 /** A read of at least this many bytes means bulk data: from then on the stream receives into a block of its own. */
 const BULK = BLOCK_SIZE / 2;
 
@@ -27,14 +29,6 @@ const STREAM = Symbol('stream');
 interface StreamSocket extends net.Socket {
   [STREAM]?: NetStream;
 }
-
-/** Takes whatever still happens on a stream that nobody is interested in any more. */
-export const IGNORE: ByteStreamHandler = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
-
-/** Deadlines of streams as such (linger, probe); those of protocols belong to their engines. */
-const timers = new TimerWheel((error) => {
-  throw error;
-});
 
 /** Received into by every stream that is not in the middle of bulk data: what is read is used up within the call. */
 const sharedBlock: Buffer = Buffer.allocUnsafeSlow(BLOCK_SIZE);
@@ -216,7 +210,7 @@ class NetStream implements ByteStream, Timed {
   /** What Node read into `buffer`; answers what it receives into next. */
   received(buffer: Buffer, count: number): Buffer | null {
     if (this.#writeError !== null) this.#roundsLeft = LAST_WORDS_ROUNDS;
-    if (!this.#closing) this.handler.onData(buffer, 0, count);
+    this.receivedBytes(buffer, count);
     const block = this.#block;
     if (block !== null && (count < BULK || !isOwnedBlock(block))) {
       returnBlock(block);
@@ -226,21 +220,34 @@ class NetStream implements ByteStream, Timed {
     return this.#block;
   }
 
-  receivedChunk(chunk: Buffer): void {
-    if (!this.#closing) this.handler.onData(chunk, 0, chunk.length);
+  receivedBytes(buffer: Buffer, count: number): void {
+    if (this.#closing) return;
+    try {
+      this.handler.onData(buffer, 0, count);
+    } catch (error) {
+      this.#crashed(error);
+    }
   }
 
   receivedEnd(): void {
     this.#ended = true;
     if (this.#closing) return;
     this.#startTimer(PROBE_MS);
-    this.handler.onEnd();
+    try {
+      this.handler.onEnd();
+    } catch (error) {
+      this.#crashed(error);
+    }
   }
 
   drained(): void {
     if (!this.#waiting || this.#closing) return;
     this.#waiting = false;
-    this.handler.onDrain();
+    try {
+      this.handler.onDrain();
+    } catch (error) {
+      this.#crashed(error);
+    }
   }
 
   /**
@@ -273,10 +280,22 @@ class NetStream implements ByteStream, Timed {
     this.#block = null;
     const handler = this.handler;
     this.handler = IGNORE;
-    handler.onClose(this.#error);
+    try {
+      handler.onClose(this.#error);
+    } catch (error) {
+      reportFailure(error);
+    }
   }
 
   onTimeout(): void {
+    try {
+      this.#deadlinePassed();
+    } catch (error) {
+      this.#crashed(error);
+    }
+  }
+
+  #deadlinePassed(): void {
     const socket = this.#socket;
     if (socket.destroyed) return;
     const pending = socket.writableLength;
@@ -291,6 +310,12 @@ class NetStream implements ByteStream, Timed {
     // Pending bytes get their time as long as they move; after them, the peer gets `lingerMs` to end its side.
     if (this.#stalledMs >= (pending === 0 ? this.#lingerMs : STALL_MS)) socket.destroy();
     else timers.set(this, this.#lingerMs);
+  }
+
+  /** An exception of the owner, or of the socket at a deadline, ends this stream and nothing else. */
+  #crashed(error: unknown): void {
+    reportFailure(error);
+    this.reset();
   }
 
   #startTimer(ms: number): void {
@@ -337,7 +362,7 @@ function tlsFacts(socket: net.Socket): ByteStream['tls'] {
 }
 
 function onData(this: StreamSocket, chunk: Buffer): void {
-  this[STREAM]?.receivedChunk(chunk);
+  this[STREAM]?.receivedBytes(chunk, chunk.length);
 }
 
 function onEnd(this: StreamSocket): void {

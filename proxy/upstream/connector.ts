@@ -3,7 +3,10 @@
  * of a Unix socket, so no look-up can ever stall the request path.
  */
 import net from 'node:net';
+import type { SocketVariant } from '../stream/accept.ts';
 import type { ByteStream } from '../stream/byte-stream.ts';
+import { connectHandle } from '../stream/handle-connect.ts';
+import { socketInternals } from '../stream/internals.ts';
 import { STREAM_OPTIONS, wrapSocket } from '../stream/net-stream.ts';
 import type { TlsIdentity } from './tls-identity.ts';
 
@@ -32,6 +35,17 @@ export interface Connector {
 export const netConnector: Connector = {
   connect: (target, identity, outcome) => new NetConnect(target, identity, outcome),
 };
+
+/** Connects in the variant of sockets that `variant` says when asked; TLS is node:tls in all of them. */
+export function socketConnector(variant: () => SocketVariant): Connector {
+  return {
+    connect(target, identity, outcome) {
+      const node = identity === null && variant() === 'handle' ? socketInternals() : null;
+      if (node === null) return netConnector.connect(target, identity, outcome);
+      return connectHandle(node, target, outcome);
+    },
+  };
+}
 
 class NetConnect implements PendingConnect {
   readonly #socket: net.Socket;

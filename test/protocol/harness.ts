@@ -5,10 +5,10 @@ import { ClientConnection } from '../../proxy/http1/client-connection.ts';
 import type { Observer, RequestRecord } from '../../proxy/observe/record.ts';
 import { createPages } from '../../proxy/pages/pages.ts';
 import type { Environment } from '../../proxy/serving/environment.ts';
-import { type AcceptMode, acceptStreams } from '../../proxy/stream/accept.ts';
+import { acceptStreams, type SocketVariant } from '../../proxy/stream/accept.ts';
 import type { ByteStream } from '../../proxy/stream/byte-stream.ts';
 import { TimerWheel } from '../../proxy/stream/timer-wheel.ts';
-import { netConnector } from '../../proxy/upstream/connector.ts';
+import { socketConnector } from '../../proxy/upstream/connector.ts';
 import type { Upstreams } from '../../proxy/upstream/contract.ts';
 import { createUpstreams, type ManagedUpstreams } from '../../proxy/upstream/upstreams.ts';
 import { systemClock } from '../../shared/clock.ts';
@@ -40,11 +40,12 @@ export interface ProxyOptions {
   readonly decide?: (request: RequestView, forward: Forward) => Decision;
   readonly trusts?: (address: string) => boolean;
   readonly via?: boolean;
-  readonly mode?: AcceptMode;
+  readonly variant?: SocketVariant;
   readonly secure?: boolean;
 }
 
-const MODE = process.env['TEST_ACCEPT_MODE'] === 'public' ? 'public' : 'handle';
+/** How sockets are made on both sides of the proxy; the runner has all of these tests run in each variant. */
+export const VARIANT: SocketVariant = (process.env['TEST_SOCKETS'] as SocketVariant | undefined) ?? 'handle';
 
 export class TestProxy {
   readonly backends: ScriptedBackend[];
@@ -78,7 +79,12 @@ export class TestProxy {
     const log = testLog(this.errors);
     this.timers = new TimerWheel((error) => this.errors.push({ error }), clock.monotonic);
     this.timers.start();
-    this.upstreams = createUpstreams({ connector: netConnector, timers: this.timers, clock, log });
+    this.upstreams = createUpstreams({
+      connector: socketConnector(() => options.variant ?? VARIANT),
+      timers: this.timers,
+      clock,
+      log,
+    });
     this.service = compileService(options.service ?? {}, backends);
     this.upstreams.setService(this.service.name, this.service);
     const limits = { ...resolveLimits({}), ...options.limits };
@@ -116,7 +122,7 @@ export class TestProxy {
         proxy.connections.add(connection);
         proxy.#count(stream);
       },
-      options.mode ?? MODE,
+      options.variant ?? VARIANT,
     );
     return proxy;
   }

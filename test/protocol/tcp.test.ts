@@ -4,7 +4,7 @@ import net from 'node:net';
 import { describe, it } from 'node:test';
 import { acceptStreams } from '../../proxy/stream/accept.ts';
 import { TcpConnection, type TcpDecision } from '../../proxy/tunnel/tcp-tunnel.ts';
-import { type TestProxy, withProxy } from './harness.ts';
+import { type TestProxy, VARIANT, withProxy } from './harness.ts';
 import { Wire } from './wire.ts';
 
 /** A TCP listener in front of the proxy's backends. */
@@ -35,7 +35,7 @@ async function withListener(
           new TcpConnection(stream, proxy.environment, request, decision, (closed) => open.delete(closed)),
         );
       },
-      'handle',
+      VARIANT,
     );
     try {
       await body(

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { acceptStreams } from './accept.ts';
+import type { ByteStream } from './byte-stream.ts';
+import { connectHandle, type SocketTarget } from './handle-connect.ts';
+import { type SocketInternals, socketInternals } from './internals.ts';
+import { chooseSocketVariant } from './socket-variant.ts';
+import { accepting, conformance, connecting, dial, loopback, portOf } from './stream-conformance.ts';
+
+const node = socketInternals() as SocketInternals;
+let folder: string;
+let sockets = 0;
+before(() => {
+  folder = mkdtempSync(join(tmpdir(), 'stream-'));
+});
+after(() => rmSync(folder, { recursive: true }));
+
+const listenOnPath = (server: net.Server) => server.listen(join(folder, `socket${sockets++}`));
+
+function connect(target: SocketTarget): Promise<ByteStream> {
+  return new Promise((onConnected, onConnectFailed) => {
+    connectHandle(node, target, { onConnected, onConnectFailed });
+  });
+}
+
+conformance(
+  'handle, accepted',
+  accepting(loopback, (server, on) => acceptStreams(server, on, 'handle'), dial),
+  { lastWords: true },
+);
+conformance(
+  'handle, connected',
+  connecting((server) => connect({ type: 'tcp', host: '127.0.0.1', port: portOf(server) })),
+  { lastWords: true },
+);
+conformance(
+  'handle, accepted on a Unix socket',
+  accepting(
+    listenOnPath,
+    (server, on) => acceptStreams(server, on, 'handle'),
+    (server) => net.connect({ path: String(server.address()), allowHalfOpen: true }),
+  ),
+  { pipe: true },
+);
+conformance(
+  'handle, connected to a Unix socket',
+  connecting((server) => connect({ type: 'unix', path: String(server.address()) }), listenOnPath),
+  { pipe: true },
+);
+
+describe('connecting without net.Socket', () => {
+  it('says why it could not, later', async () => {
+    const server = loopback(net.createServer());
+    await once(server, 'listening');
+    const port = portOf(server);
+    server.close();
+    await once(server, 'close');
+    await assert.rejects(connect({ type: 'tcp', host: '127.0.0.1', port }), {
+      code: 'ECONNREFUSED',
+      syscall: 'connect',
+      message: `connect ECONNREFUSED 127.0.0.1:${port}`,
+    });
+    await assert.rejects(connect({ type: 'unix', path: join(folder, 'nothing') }), { code: 'ENOENT' });
+    await assert.rejects(connect({ type: 'tcp', host: 'not an address', port }), { code: 'EINVAL' });
+  });
+
+  it('reports nothing after it was given up, and frees the descriptor', async () => {
+    const server = loopback(net.createServer());
+    await once(server, 'listening');
+    let accepted = 0;
+    server.on('connection', (socket) => {
+      socket.on('error', () => {});
+      socket.on('close', () => accepted++);
+      socket.resume();
+    });
+    const outcome = {
+      onConnected: () => assert.fail('connected'),
+      onConnectFailed: () => assert.fail('failed'),
+    };
+    const pending = connectHandle(node, { type: 'tcp', host: '127.0.0.1', port: portOf(server) }, outcome);
+    pending.abort();
+    pending.abort();
+    // A second connection behind it shows that the first one is through.
+    (await connect({ type: 'tcp', host: '127.0.0.1', port: portOf(server) })).close(0);
+    await once(server, 'connection');
+    server.close();
+    await once(server, 'close');
+    assert.ok(accepted >= 1);
+  });
+});
+
+describe('the choice of sockets', () => {
+  it('takes handles where this Node has them as they are known', async () => {
+    assert.equal(await chooseSocketVariant(), 'handle');
+  });
+
+  it('falls back to sockets of Node where there are no handles, or other ones', async () => {
+    assert.equal(await chooseSocketVariant(null), 'onread');
+    const failing = () => {
+      throw new Error('not like this');
+    };
+    assert.equal(await chooseSocketVariant({ ...node, makeTcp: failing }), 'onread');
+    // The index of something else: every write looks as if it had not been done at once.
+    assert.equal(await chooseSocketVariant({ ...node, lastWriteWasAsync: node.readBytes }, 200), 'onread');
+  });
+});
