@@ -23,4 +23,8 @@ export interface Revision {
   readonly author: string;
   readonly message: string;
   readonly changes: readonly Change[];
+  /** It is undone unless somebody confirms it within this many milliseconds; what became of it is a live document. */
+  readonly confirmWithinMs?: number;
+  /** Number of the unconfirmed revision that this one undoes. */
+  readonly undoes?: number;
 }

@@ -32,11 +32,11 @@ export function logConformance(onStore: OnStore): void {
           n % 3 === 0
             ? null
             : { name: 'a', n, nested: { list: [1, 'two', null, { three: 3.5 }], yes: true } };
-        const revision = revisionAfter(
-          await other.head(),
-          change('rule', 'a', doc),
-          change('domain', 'b.c', {}),
-        );
+        const revision = {
+          ...revisionAfter(await other.head(), change('rule', 'a', doc), change('domain', 'b.c', {})),
+          ...(n % 4 === 0 ? { confirmWithinMs: 60_000 } : {}),
+          ...(n % 5 === 0 ? { undoes: n - 1 } : {}),
+        };
         assert.equal(await store.append(revision), 'appended');
         revisions.push(revision);
       }

@@ -47,7 +47,8 @@ export type LiveCollection =
   | 'users'
   | 'sessions'
   | 'secrets'
-  | 'counters';
+  | 'counters'
+  | 'confirmations';
 
 /** A live document. `v` starts at 1 with its insert and grows by one with every replace. */
 export interface LiveDocument {

@@ -165,6 +165,7 @@ export class Revisions {
       author: textOf(fields['author']),
       message: textOf(fields['message']),
       changes: Array.isArray(changes) ? changes.filter(isChange) : [],
+      ...numbersIn(fields, 'confirmWithinMs', 'undoes'),
     };
     return { revision, bytes };
   }
@@ -225,6 +226,16 @@ function isHighSurrogate(unit: number): boolean {
 
 function textOf(value: unknown): string {
   return typeof value === 'string' ? value : '';
+}
+
+/** Those of `names` that are there. */
+function numbersIn<K extends string>(fields: Fields, ...names: readonly K[]): { readonly [N in K]?: number } {
+  const found: { [N in K]?: number } = {};
+  for (const name of names) {
+    const value = fields[name];
+    if (typeof value === 'number') found[name] = value;
+  }
+  return found;
 }
 
 function parsed(text: string): unknown {

@@ -32,6 +32,7 @@ const LIVE = new Map<LiveCollection, Table>(
       'sessions',
       'secrets',
       'counters',
+      'confirmations',
     ] as const
   ).map((name) => [name, { name, version: 'v', token: 'w' }]),
 );
