@@ -6,6 +6,7 @@
 import type { CauseCode } from '../../shared/causes.ts';
 import type { EndedBy, Phase } from '../observe/record.ts';
 import type { UpstreamConnection } from '../upstream/contract.ts';
+import type { FieldLines } from './field-lines.ts';
 import type { PageOptions } from './own-answer.ts';
 import type { ResponseFraming, ResponseHead } from './response-head.ts';
 
@@ -44,6 +45,8 @@ export interface AnswerReceiver {
   /** The final head. Answers whether a chunked body is wanted as it stands (true) or as data. */
   onHead(head: ResponseHead, framing: ResponseFraming): boolean;
   onBody(buffer: Buffer, start: number, end: number): void;
+  /** The fields behind a body that is wanted as data. Comes before `onBodyEnd`, and only where there are any. */
+  onTrailers?(fields: FieldLines): void;
   /** The body is complete; the source still holds what brought it. */
   onBodyEnd(): void;
   /** The source holds nothing any more. */

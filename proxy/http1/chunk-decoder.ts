@@ -9,6 +9,8 @@ import { COMPLETE, FieldLines, NEED_MORE } from './field-lines.ts';
 /** Receives what a body decoder found. The bytes are lent for the call. */
 export interface BodySink {
   onBody(buffer: Buffer, start: number, end: number): void;
+  /** The fields behind a body that is handed on as data; whoever has no use for them leaves this out. */
+  onTrailers?(fields: FieldLines): void;
 }
 
 /** Extensions, per chunk line and per body. */
@@ -193,6 +195,7 @@ export class ChunkDecoder {
     }
     this.#state = DONE;
     if (this.#raw) this.#writeTrailers(lines, sink);
+    else sink.onTrailers?.(lines);
     return start + lines.cursor - before;
   }
 

@@ -11,6 +11,7 @@ import type { Environment } from '../serving/environment.ts';
 import type { UpstreamConnection } from '../upstream/contract.ts';
 import type { AnswerReceiver, AnswerSource } from './answer-source.ts';
 import { logFailure } from './failure.ts';
+import type { FieldLines } from './field-lines.ts';
 import { Journal } from './journal.ts';
 import { requestOutbox } from './outbox.ts';
 import { optionsAnswer, ownAnswer, type PageOptions, pageFor } from './own-answer.ts';
@@ -164,6 +165,10 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
   onBody(buffer: Buffer, start: number, end: number): void {
     this.#journal.bytesOut += end - start;
     this.#visitor.sendBody(buffer, start, end);
+  }
+
+  onTrailers(fields: FieldLines): void {
+    this.#visitor.sendTrailers?.(fields);
   }
 
   onBodyEnd(): void {

@@ -18,6 +18,7 @@ import type {
   UpstreamConnection,
 } from '../upstream/contract.ts';
 import type { AnswerReceiver, AnswerSource } from './answer-source.ts';
+import type { FieldLines } from './field-lines.ts';
 import { BackendNotes } from './journal.ts';
 import { requestOutbox } from './outbox.ts';
 import { ReaderPace } from './reader-pace.ts';
@@ -251,6 +252,10 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
 
   onBody(buffer: Buffer, start: number, end: number): void {
     this.#receiver.onBody(buffer, start, end);
+  }
+
+  onTrailers(fields: FieldLines): void {
+    this.#receiver.onTrailers?.(fields);
   }
 
   onComplete(excess: boolean): void {

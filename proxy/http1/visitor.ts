@@ -6,6 +6,7 @@ import type { FieldChanges } from '../../shared/routing/decision.ts';
 import type { PageAnswer } from '../pages/contract.ts';
 import type { Tunnel, TunnelEnd } from '../tunnel/tunnel.ts';
 import type { UpstreamConnection } from '../upstream/contract.ts';
+import type { FieldLines } from './field-lines.ts';
 import type { HttpRequestView } from './request-view.ts';
 import type { RequestSource } from './request-writer.ts';
 import type { ResponseFraming, ResponseHead } from './response-head.ts';
@@ -23,6 +24,8 @@ export interface Visitor extends RequestSource {
   sendHead(head: ResponseHead, framing: ResponseFraming, changes: FieldChanges | null): boolean;
   /** Adds bytes of the body. */
   sendBody(buffer: Buffer, start: number, end: number): void;
+  /** Fields behind a chunked body that is wanted as data; before `sendEnd`. HTTP/1.0 has no place for them. */
+  sendTrailers?(fields: FieldLines): void;
   /** The body is complete. */
   sendEnd(): void;
   /** Sends what was composed. False: no more until the visitor calls `Exchange.clientDrained`. */
