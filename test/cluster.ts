@@ -71,7 +71,13 @@ export class Command {
   }
 }
 
-export interface NodeOfCluster {
+/** What is another for one node than for the cluster. */
+export interface OwnOfNode {
+  readonly mongoUrl?: string;
+  readonly redisUrl?: string;
+}
+
+export interface NodeOfCluster extends OwnOfNode {
   readonly name: string;
   readonly http: number;
   readonly https: number;
@@ -125,8 +131,14 @@ export class Cluster {
     }
   }
 
-  async addNode(name: string): Promise<NodeOfCluster> {
-    const node = { name, http: await freePort(), https: await freePort(), internal: await freePort() };
+  async addNode(name: string, own: OwnOfNode = {}): Promise<NodeOfCluster> {
+    const node = {
+      ...own,
+      name,
+      http: await freePort(),
+      https: await freePort(),
+      internal: await freePort(),
+    };
     const started: NodeOfCluster = { ...node, command: this.#spawnNode(node) };
     this.nodes.push(started);
     await accepting(node.http, started.command);
@@ -248,7 +260,7 @@ export class Cluster {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  #spawnNode(node: { name: string; http: number; https: number; internal: number }): Command {
+  #spawnNode(node: Omit<NodeOfCluster, 'command'>): Command {
     return new Command(
       [
         'proxy',
@@ -271,7 +283,7 @@ export class Cluster {
         ...this.#common(),
         ...(this.options.proxyArguments ?? []),
       ],
-      this.#env(),
+      this.#env(node),
     );
   }
 
@@ -284,8 +296,12 @@ export class Cluster {
     return ['--data', this.data];
   }
 
-  #env(): NodeJS.ProcessEnv {
-    return { MONGO_URL: this.options.mongoUrl, REDIS_URL: this.options.redisUrl, [FOLDER_MARK]: this.folder };
+  #env({ mongoUrl, redisUrl }: OwnOfNode = {}): NodeJS.ProcessEnv {
+    return {
+      MONGO_URL: mongoUrl ?? this.options.mongoUrl,
+      REDIS_URL: redisUrl ?? this.options.redisUrl,
+      [FOLDER_MARK]: this.folder,
+    };
   }
 }
 

@@ -17,6 +17,17 @@ export type Failure = 'duplicate' | 'broken' | 'again' | 'late' | 'unsent' | 're
 /** Our own time for the call is over; what was sent may still happen. */
 export class LateError extends Error {}
 
+/** A failure of the connection or the server, and not a mistake of ours. */
+export function isFailure(error: unknown): boolean {
+  return error instanceof MongoError || error instanceof LateError || isSocketError(error);
+}
+
+/** Writing to a connection that was just reset: the driver lets the error of the socket through as it is. */
+function isSocketError(error: unknown): boolean {
+  const { syscall, code } = error as NodeJS.ErrnoException;
+  return error instanceof Error && typeof syscall === 'string' && typeof code === 'string';
+}
+
 const DUPLICATE_KEY = 11_000;
 // The server changes its state, shuts down, or could not wait for the majority.
 const STATE_CHANGES = new Set([
@@ -27,6 +38,7 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof LateError) return 'late';
   if (error instanceof MongoNetworkError && error.name === 'MongoPoolClearedError') return 'again';
   if (error instanceof MongoNetworkError || error instanceof MongoWriteConcernError) return 'broken';
+  if (isSocketError(error)) return 'broken';
   if (error instanceof MongoBulkWriteError) return bulkFailure(error);
   if (error instanceof MongoServerError) {
     const code = Number(error.code);

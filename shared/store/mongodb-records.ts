@@ -9,12 +9,11 @@ import {
   type Collection,
   type Filter,
   MongoClient,
-  MongoError,
   MongoTopologyClosedError,
 } from 'mongodb';
 import { KontrolError } from '../errors.ts';
 import { fromBson, toBson, toRecord } from './mongodb-codec.ts';
-import { failureOf, LateError, storeError } from './mongodb-errors.ts';
+import { failureOf, isFailure, LateError, storeError } from './mongodb-errors.ts';
 import {
   ABSENT,
   ANY,
@@ -303,7 +302,7 @@ export class MongoRecords implements Records {
         return await deadline.race(work(unsure), () => new LateError('it took too long'));
       } catch (error) {
         // Neither the driver's nor out of time: a mistake of ours, or an answer already.
-        if (!(error instanceof MongoError || error instanceof LateError)) throw error;
+        if (!isFailure(error)) throw error;
         if (error instanceof MongoTopologyClosedError) this.#renew(client);
         const failure = failureOf(error);
         unsure ||= writes && (failure === 'broken' || failure === 'late');

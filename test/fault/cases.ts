@@ -5,20 +5,28 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { Redis } from 'ioredis';
-import { Cluster, visit } from '../cluster.ts';
+import { type Cluster, visit } from '../cluster.ts';
 import type { MongoService, RedisService } from '../services/index.ts';
-import { doubled, TestBackend } from './backends.ts';
-import { Load, type Outcome, type Summary, summarise } from './load.ts';
+import { doubled, type TestBackend } from './backends.ts';
+import { type Outcome, summarise } from './load.ts';
+import type { Relay } from './relay.ts';
 
 export interface Services {
   readonly mongo: MongoService;
   readonly redis: RedisService;
 }
 
+export interface Relays {
+  readonly mongo: Relay;
+  readonly redis: Relay;
+}
+
 export interface Stage {
   readonly cluster: Cluster;
   readonly services: Services;
   readonly backends: readonly TestBackend[];
+  /** In front of MongoDB and Redis, where the case asks for them. */
+  readonly relays: Relays | null;
   /** Length of the load. */
   readonly seconds: number;
   /** Resolves after this share of the load's time. */
@@ -31,6 +39,12 @@ export interface FaultCase {
   readonly processes?: number;
   /** Only the embedded store and the local bus. */
   readonly embedded?: boolean;
+  /** MongoDB and Redis are behind relays that can break. */
+  readonly relayed?: boolean;
+  /** A further node whose Redis alone is behind the relay. */
+  readonly partition?: boolean;
+  /** Before the load begins. */
+  prepare?(stage: Stage): Promise<void>;
   /** Breaks things while the load runs. */
   disturb(stage: Stage): Promise<void>;
   /** What visitors may have noticed. */
@@ -39,9 +53,9 @@ export interface FaultCase {
   afterwards?(stage: Stage): Promise<void>;
 }
 
-const HOST = 'shop.example.com';
+export const HOST = 'shop.example.com';
 
-const nothingFailed = (outcomes: readonly Outcome[]): void => {
+export const nothingFailed = (outcomes: readonly Outcome[]): void => {
   const summary = summarise(outcomes);
   assert.equal(summary.ok, summary.requests, JSON.stringify(summary));
 };
@@ -49,7 +63,7 @@ const nothingFailed = (outcomes: readonly Outcome[]): void => {
 const noneTwice = (stage: Stage): void =>
   assert.deepEqual(doubled(stage.backends), [], 'a POST was delivered twice');
 
-const firstNode = (stage: Stage) => {
+export const firstNode = (stage: Stage) => {
   const [node] = stage.cluster.nodes;
   assert.ok(node !== undefined);
   return node;
@@ -272,57 +286,3 @@ export const CASES: readonly FaultCase[] = [
 ];
 
 const TIMES = new WeakMap<Stage, { dead: number; back: number }>();
-
-/** Runs one case with a cluster of its own; throws what it found, answers the counts. */
-export async function runCase(one: FaultCase, services: Services, seconds: number): Promise<Summary> {
-  const cluster = await Cluster.start(one.nodes ?? 1, {
-    ...(one.embedded
-      ? {}
-      : { mongoUrl: databaseOf(services.mongo.url, one.name), redisUrl: services.redis.url }),
-    processes: one.processes ?? 2,
-  });
-  const backends = await Promise.all(['a', 'b', 'c'].map((name) => TestBackend.start(name, cluster.folder)));
-  try {
-    await cluster.apply(
-      {
-        kind: 'service',
-        name: 'shop',
-        backends: backends.map((backend) => backend.address),
-        passive: { attempts: 2, offline: '1s' },
-        health: { type: 'tcp', interval: '500ms' },
-      },
-      { kind: 'domain', name: HOST, service: 'shop' },
-    );
-    const started = performance.now();
-    const load = new Load({ ports: cluster.nodes.map((node) => node.http), host: HOST, seconds });
-    const at = async (share: number) => {
-      const wait = started + share * seconds * 1_000 - performance.now();
-      if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
-    };
-    const stage: Stage = { cluster, services, backends, seconds, at };
-    try {
-      await one.disturb(stage);
-      await load.done;
-      one.judge(load.outcomes, stage);
-      await one.afterwards?.(stage);
-    } catch (error) {
-      load.stop();
-      await load.done;
-      throw (error as Error).message.includes('--- api')
-        ? error
-        : new Error(`${(error as Error).message}\n${cluster.logs()}`, { cause: error });
-    }
-    return summarise(load.outcomes);
-  } finally {
-    await Promise.all(backends.map((backend) => backend.kill()));
-    await cluster.close();
-  }
-}
-
-let databases = 0;
-/** A database of its own for each run of a case, on the one server: what an earlier run left would be found. */
-function databaseOf(url: string, name: string): string {
-  const address = new URL(url);
-  address.pathname = `/fault-${++databases}-${name.replace(/[^a-z]+/gi, '-').slice(0, 40)}`;
-  return address.toString();
-}

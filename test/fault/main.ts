@@ -1,6 +1,6 @@
 /** `make faults`: every case under the full standard load, three times; prints the counts of each run. */
 import { startMongo, startRedis } from '../services/index.ts';
-import { CASES, runCase } from './cases.ts';
+import { ALL_CASES, runCase } from './run-case.ts';
 
 const SECONDS = Number(process.env['FAULT_SECONDS'] ?? 30);
 const RUNS = Number(process.env['FAULT_RUNS'] ?? 3);
@@ -10,7 +10,7 @@ const [mongo, redis] = await Promise.all([startMongo(), startRedis()]);
 let failed = 0;
 let passed = 0;
 try {
-  for (const one of CASES) {
+  for (const one of ALL_CASES) {
     if (wanted.length > 0 && !wanted.some((text) => one.name.includes(text))) continue;
     process.stdout.write(`${one.name}\n`);
     for (let run = 1; run <= RUNS; run++) {
