@@ -37,6 +37,12 @@ export const CAUSES = {
     proxyStatus: 'http_request_denied',
     message: 'Access from here is not allowed.',
   },
+  client_certificate_missing: {
+    status: 403,
+    page: 'blocked',
+    proxyStatus: 'http_request_denied',
+    message: 'This site is for visitors who show a certificate that it knows.',
+  },
   no_routes: {
     status: 404,
     page: '404',

@@ -13,6 +13,7 @@ import type { UpstreamConnection } from '../upstream/contract.ts';
 import { AnswerWriter, endsByClose } from './answer-writer.ts';
 import { ByteStore } from './byte-store.ts';
 import type { BodySink } from './chunk-decoder.ts';
+import { clientCertificateFields } from './client-certificate.ts';
 import { type ClientIdentity, identifyForwarded, peerAddress } from './client-identity.ts';
 import { Exchange } from './exchange.ts';
 import { logFailure } from './failure.ts';
@@ -31,6 +32,8 @@ export interface HttpListener {
   readonly secure: boolean;
   /** Port that visitors see. */
   readonly port: number;
+  /** The peer is a proxy that does not say who its client is: the client's own forwarding fields count for nothing. */
+  readonly hidden?: boolean;
 }
 
 /** Requests read ahead while an answer is under way; more bytes than this (a read more, at most) count as full, too. */
@@ -49,6 +52,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   readonly peer: string;
   readonly trusted: boolean;
   readonly forwarding: string;
+  readonly clientFields: string;
   readonly #stream: ByteStream;
   readonly #environment: Environment;
   readonly #direct: ClientIdentity;
@@ -83,7 +87,9 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     this.#environment = environment;
     this.#onClosed = onClosed;
     this.peer = peerAddress(stream.remoteAddress);
-    this.trusted = environment.trusts(this.peer);
+    this.trusted = listener.hidden !== true && environment.trusts(this.peer);
+    this.view.tls = stream.tls;
+    this.clientFields = clientCertificateFields(stream.tls?.client ?? null);
     this.#direct = { address: this.peer, secure: listener.secure, port: listener.port };
     this.identity = this.#direct;
     this.forwarding = forwardingText(this.peer, this.#direct);

@@ -39,7 +39,9 @@ export const WEBSOCKET_VERSION = 26;
 export const WEBSOCKET_ACCEPT = 27;
 /** Meaningless or dangerous in a trailer section (RFC 9110 §6.5.1); an ordinary field elsewhere. */
 export const NOT_IN_TRAILERS = 28;
-const KINDS = 29;
+/** What is said about the certificate of a visitor: `Client-Cert` (RFC 9440 §2.4) and fields of our own. */
+export const CLIENT_CERTIFICATE = 29;
+const KINDS = 30;
 
 const NAMES: Readonly<Record<string, number>> = {
   host: HOST,
@@ -64,6 +66,10 @@ const NAMES: Readonly<Record<string, number>> = {
   forwarded: FORWARDED,
   'x-real-ip': X_REAL_IP,
   'x-request-id': X_REQUEST_ID,
+  'client-cert': CLIENT_CERTIFICATE,
+  'client-cert-chain': CLIENT_CERTIFICATE,
+  'x-client-cert-subject': CLIENT_CERTIFICATE,
+  'x-client-cert-fingerprint': CLIENT_CERTIFICATE,
   proxy: PROXY,
   authorization: AUTHORIZATION,
   'sec-websocket-key': WEBSOCKET_KEY,
@@ -94,7 +100,7 @@ interface Candidate {
   readonly bytes: Uint8Array;
   readonly kind: number;
 }
-const MAX_NAME = 24;
+const MAX_NAME = 25;
 const byLength: (readonly Candidate[])[] = Array.from({ length: MAX_NAME + 1 }, (_, length) =>
   Object.entries(NAMES)
     .filter(([name]) => name.length === length)
@@ -140,6 +146,7 @@ const FORWARDING = [
   FORWARDED,
   X_REAL_IP,
   X_REQUEST_ID,
+  CLIENT_CERTIFICATE,
 ] as const;
 
 const HOP = [CONNECTION, KEEP_ALIVE, HOP_BY_HOP, NAMED_BY_CONNECTION, TE, UPGRADE] as const;

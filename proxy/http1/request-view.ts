@@ -2,6 +2,7 @@
  * A request as the decision, the balance policies and the log see it. Strings are made when they are asked for, once
  * per request, and the host of a connection's last request is reused while the bytes are the same.
  */
+import type { TlsOfRequest } from '../../shared/routing/client-authority.ts';
 import type { RequestView } from '../../shared/routing/decision.ts';
 import type { PickRequest } from '../upstream/contract.ts';
 import { canonicalHost } from './authority.ts';
@@ -17,6 +18,8 @@ const MAX_NAMES = 1_000;
 export class HttpRequestView implements RequestView, PickRequest {
   now = 0;
   identity: ClientIdentity = NO_IDENTITY;
+  /** Of the connection; set once. */
+  tls: TlsOfRequest | null = null;
   readonly #head: RequestHead;
   #target: string | null = null;
   #host: string | null = null;

@@ -19,6 +19,8 @@ export interface RequestSource {
   readonly peer: string;
   /** `forwardingText` of a peer that is not trusted: the same for every request of a connection. */
   readonly forwarding: string;
+  /** `clientCertificateFields` of the connection. */
+  readonly clientFields?: string;
 }
 
 export interface RequestWriting {
@@ -51,6 +53,7 @@ export function writeRequestHead(out: Outbox, request: RequestWriting): void {
   copyFields(out, visitor, decision);
   writeFraming(out, head);
   writeForwarding(out, request);
+  if (decision.identified === true && visitor.clientFields) out.text(visitor.clientFields);
   writeConnection(out, head);
   if (decision.request !== null) writeChanges(out, decision.request);
   out.text('\r\n');
@@ -95,7 +98,7 @@ function copyFields(out: Outbox, { head, trusted }: RequestSource, decision: For
   const { buffer, base } = fields;
   let runStart = -1;
   for (let i = 0; i < fields.count; i++) {
-    if (stays(head, i, decision.request, trusted)) {
+    if (stays(head, i, decision, trusted)) {
       if (runStart < 0) runStart = fields.nameStart(i);
     } else if (runStart >= 0) {
       out.bytes(buffer, base + runStart, base + fields.nameStart(i));
@@ -105,11 +108,13 @@ function copyFields(out: Outbox, { head, trusted }: RequestSource, decision: For
   if (runStart >= 0) out.bytes(buffer, base + runStart, base + fields.end);
 }
 
-function stays(head: RequestHead, index: number, changes: FieldChanges | null, trusted: boolean): boolean {
+function stays(head: RequestHead, index: number, decision: Forward, trusted: boolean): boolean {
   const { fields } = head;
+  const changes = decision.request;
+  const identified = decision.identified === true;
   const known = fields.kinds[index] as number;
   if (known === kind.HOST) return false;
-  if (kind.DROP_FROM_REQUEST[known] === 1 && !staysAfterAll(head, known, trusted)) return false;
+  if (kind.DROP_FROM_REQUEST[known] === 1 && !staysAfterAll(head, known, trusted, identified)) return false;
   if (known === kind.TRANSFER_ENCODING || known === kind.CONTENT_LENGTH) return isPlain(head, index);
   if (changes === null) return true;
   const name = fields.name(index).toLowerCase();
@@ -142,7 +147,7 @@ function writeFraming(out: Outbox, head: RequestHead): void {
   }
 }
 
-function staysAfterAll(head: RequestHead, known: number, trusted: boolean): boolean {
+function staysAfterAll(head: RequestHead, known: number, trusted: boolean, identified: boolean): boolean {
   switch (known) {
     case kind.EXPECT:
       return head.expectContinue;
@@ -156,6 +161,8 @@ function staysAfterAll(head: RequestHead, known: number, trusted: boolean): bool
     case kind.X_FORWARDED_OTHER:
     case kind.FORWARDED:
       return trusted;
+    case kind.CLIENT_CERTIFICATE:
+      return trusted && !identified;
     default:
       return false;
   }

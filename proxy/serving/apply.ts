@@ -3,14 +3,22 @@
  * between two events, so no request ever sees half of one; a load is built aside and takes over in one step. What
  * is under way goes on with what it was decided by.
  */
+
+import { canonicalAddress } from '../../shared/address.ts';
 import type { ResolvedLimits } from '../../shared/model/settings.ts';
 import { resolveLimits } from '../../shared/model/settings.ts';
+import type { ClientAuthority } from '../../shared/routing/client-authority.ts';
 import { decide } from '../../shared/routing/decide.ts';
-import { decideConnection } from '../../shared/routing/decide-connection.ts';
+import { refuseConnection, routeConnection } from '../../shared/routing/decide-connection.ts';
 import type { CompiledService, Decision, RequestView } from '../../shared/routing/decision.ts';
 import type { RejectedEntry, TableEntry } from '../../shared/routing/entry.ts';
 import { Table, type TableOptions } from '../../shared/routing/table.ts';
-import type { TcpDecision } from '../tunnel/tcp-tunnel.ts';
+import type { ByteStream } from '../stream/byte-stream.ts';
+import { encodeProxyHeader, type SocketPair } from '../tunnel/proxy-header.ts';
+import type { TcpDecision, TcpRefusal } from '../tunnel/tcp-tunnel.ts';
+
+/** What of a stream says between whom it is. */
+export type ConnectedEnds = Pick<ByteStream, 'remoteAddress' | 'remotePort' | 'localAddress' | 'localPort'>;
 
 /** Where the parts of a table are also kept. */
 export interface Followers {
@@ -60,15 +68,45 @@ export class AppliedTable {
     return this.#table === null ? NO_TABLE : decide(this.#table, request);
   }
 
-  /** What becomes of a connection to a TCP listener. */
-  decideTcp(listener: string, address: string, serverName: string | null): TcpDecision {
+  /** Whether a TCP listener tells its connections apart by the name in their ClientHello. */
+  readsNames(listener: string): boolean {
+    return this.#table?.listener(listener)?.doc.tls === 'passthrough';
+  }
+
+  /** What the rules say about a connection to a TCP listener; null when it may enter. */
+  refuseTcp(listener: string, address: string): TcpRefusal | null {
     const table = this.#table;
     if (table === null) return { type: 'refuse', cause: 'no_table', rule: null };
-    const decision = decideConnection(table, { listener, address, now: Date.now(), serverName });
+    const refusal = refuseConnection(table, { listener, address, now: Date.now() });
+    return refusal && { type: 'refuse', cause: refusal.cause, rule: refusal.labels.rule };
+  }
+
+  /** Where a connection goes that the rules let in. */
+  routeTcp(listener: string, stream: ConnectedEnds, serverName: string | null): TcpDecision {
+    const table = this.#table;
+    if (table === null) return { type: 'refuse', cause: 'no_table', rule: null };
+    const decision = routeConnection(table, { listener, serverName });
     if (decision.type === 'refuse')
       return { type: 'refuse', cause: decision.cause, rule: decision.labels.rule };
-    const idleMs = table.listener(listener)?.doc.idle ?? null;
-    return { type: 'forward', service: decision.service, key: decision.key, idleMs, prelude: null };
+    const doc = table.listener(listener)?.doc;
+    const out = doc?.proxyProtocol?.out ?? false;
+    return {
+      type: 'forward',
+      service: decision.service,
+      key: decision.key,
+      idleMs: doc?.idle ?? null,
+      prelude: out === false ? null : encodeProxyHeader(out === 1 ? 1 : 2, endsOf(stream)),
+    };
+  }
+
+  /** Whether any domain asks its visitors for certificates: whoever does handshakes has to know the name first. */
+  get verifiesClients(): boolean {
+    return this.#table?.verifiesClients ?? false;
+  }
+
+  /** The authority of the domain under this server name; null when it asks for no certificate. */
+  clientAuthority(serverName: string): ClientAuthority | null {
+    return this.#table?.domainOf(serverName)?.clientAuthority ?? null;
   }
 
   limits(): ResolvedLimits {
@@ -129,4 +167,11 @@ export class AppliedTable {
     else this.#brands.add(name);
     this.#followers.setBrand(name, page?.templates ?? null);
   }
+}
+
+function endsOf(stream: ConnectedEnds): SocketPair {
+  return {
+    source: { address: canonicalAddress(stream.remoteAddress), port: stream.remotePort },
+    destination: { address: canonicalAddress(stream.localAddress), port: stream.localPort },
+  };
 }

@@ -1,4 +1,7 @@
-/** Gives each accepted connection to the engine of its listener, and counts it until it ends. */
+/**
+ * Gives each accepted connection to the engine of its listener, and counts it until it ends. What has to be read
+ * before (a PROXY header, the name in a ClientHello) is read here, within bounds, and only where it is asked for.
+ */
 import { STATUS_CODES } from 'node:http';
 import type net from 'node:net';
 import type tls from 'node:tls';
@@ -8,12 +11,18 @@ import type { ListenerSpec } from '../link/messages.ts';
 import type { ByteStream } from '../stream/byte-stream.ts';
 import { IGNORE, wrapSocket } from '../stream/net-stream.ts';
 import type { TlsFront } from '../tls/tls-front.ts';
-import { TcpConnection } from '../tunnel/tcp-tunnel.ts';
+import { type ClientHello, parseClientHello, UNRECOGNIZED_NAME } from '../tunnel/client-hello.ts';
+import { type PrefaceFailure, type PrefaceReading, SocketPreface, StreamPreface } from '../tunnel/preface.ts';
+import { ProxiedStream } from '../tunnel/proxied-stream.ts';
+import { type ProxyHeader, parseProxyHeader } from '../tunnel/proxy-header.ts';
+import { TcpConnection, type TcpDecision } from '../tunnel/tcp-tunnel.ts';
 import { AddressLimit } from './address-limit.ts';
 import type { Admission } from './admission.ts';
 import type { AppliedTable } from './apply.ts';
 import type { Connections, ServedConnection } from './connections.ts';
 import type { Environment } from './environment.ts';
+import { RefusedPeers } from './refused-peers.ts';
+import { SecureServers } from './secure-servers.ts';
 
 export interface FrontOptions {
   readonly environment: Environment;
@@ -23,84 +32,194 @@ export interface FrontOptions {
   readonly tls: TlsFront;
 }
 
+/** How long a trusted proxy may take for its PROXY header, in milliseconds. */
+const HEADER_MS = 5_000;
+/** The same of a client for its ClientHello; a whole handshake gets as long. */
+const HELLO_MS = 10_000;
+const CAUSE_OF_FAILURE = { bad: 'bad_request', timeout: 'head_timeout', gone: 'client_gone' } as const;
+
 export class Front {
   readonly #options: FrontOptions;
   readonly #addresses = new AddressLimit();
-  /** Does the handshakes of an https socket; never listens itself. By key of the listener. */
-  readonly #secureServers = new Map<string, tls.Server>();
+  readonly #refusedPeers: RefusedPeers;
+  /** Do the handshakes of https sockets; never listen themselves. */
+  readonly #secureServers: SecureServers;
+  /** What the PROXY header of a connection said whose handshake is under way or done. */
+  readonly #headers = new WeakMap<net.Socket, ProxyHeader>();
 
   constructor(options: FrontOptions) {
     this.#options = options;
+    this.#refusedPeers = new RefusedPeers(options.environment);
+    this.#secureServers = new SecureServers(options.tls, (socket, spec) => this.#handshakeDone(socket, spec));
   }
 
   /** A connection on a socket of type http or tcp. */
   accept(stream: ByteStream, spec: ListenerSpec): void {
-    const { admission } = this.#options;
-    if (spec.proxyProtocol) {
-      // The header is not read in this version; without it nobody may enter.
-      stream.handler = IGNORE;
-      stream.reset();
-      return;
-    }
-    const place = this.#takePlace(() => stream.remoteAddress);
-    if (place === null) {
-      if (spec.type === 'http') this.#refuse(stream);
+    if (!spec.proxyProtocol) {
+      const place = this.#takePlace(() => stream.remoteAddress);
+      if (place === null) this.#refuse(stream, spec);
       else {
-        stream.handler = IGNORE;
-        stream.reset();
+        this.#options.admission.opened();
+        this.#serve(stream, spec, null, () => this.#closed(place));
       }
       return;
     }
-    admission.opened();
-    this.#serve(stream, spec, () => {
-      admission.closed();
-      this.#givePlace(place);
-    });
+    if (!this.#mayProxy(stream.remoteAddress, spec)) {
+      drop(stream);
+      return;
+    }
+    this.#options.admission.opened();
+    const preface: StreamPreface<ProxyHeader> = new StreamPreface<ProxyHeader>(
+      stream,
+      this.#options.environment.timers,
+      HEADER_MS,
+      this.#counted(() => preface, {
+        parse: parseProxyHeader,
+        onDone: (header, bytes) => this.#acceptProxied(stream, spec, header, bytes.subarray(header.length)),
+        onFailed: (why) => {
+          this.#options.admission.closed();
+          this.#refusedPeers.sent(why, stream.remoteAddress, spec);
+          drop(stream);
+        },
+      }),
+    );
+    this.#options.connections.add(preface);
   }
 
   /** A connection whose handshake is still to come. */
   acceptSecure(socket: net.Socket, spec: ListenerSpec): void {
-    const { admission, connections } = this.#options;
-    const place = spec.proxyProtocol ? null : this.#takePlace(() => socket.remoteAddress ?? '');
-    if (place === null) {
-      socket.destroy();
+    if (!spec.proxyProtocol) {
+      const place = this.#takePlace(() => socket.remoteAddress ?? '');
+      if (place === null) socket.destroy();
+      else {
+        this.#options.admission.opened();
+        this.#secure(socket, spec, place);
+      }
       return;
     }
-    // Keeps the process until the connection is gone; who ends it is the engine that it goes to, or the exit.
-    const handshake: ServedConnection = { drain() {}, closeNow() {} };
-    connections.add(handshake);
-    socket.once('close', () => {
-      admission.closed();
-      this.#givePlace(place);
-      connections.delete(handshake);
-    });
-    admission.opened();
-    this.#secureServer(spec).emit('connection', socket);
+    const peer = socket.remoteAddress ?? '';
+    if (!this.#mayProxy(peer, spec)) {
+      socket.resetAndDestroy();
+      return;
+    }
+    this.#options.admission.opened();
+    const preface: SocketPreface<ProxyHeader> = new SocketPreface<ProxyHeader>(
+      socket,
+      this.#options.environment.timers,
+      HEADER_MS,
+      this.#counted(() => preface, {
+        parse: parseProxyHeader,
+        onDone: (header, bytes) => {
+          if (bytes.length > header.length) socket.unshift(bytes.subarray(header.length));
+          const place = this.#takePlace(() => header.ends?.source.address ?? peer);
+          if (place === null) {
+            this.#options.admission.closed();
+            socket.destroy();
+            return;
+          }
+          this.#headers.set(socket, header);
+          this.#secure(socket, spec, place);
+        },
+        onFailed: (why) => {
+          this.#options.admission.closed();
+          this.#refusedPeers.sent(why, peer, spec);
+          socket.resetAndDestroy();
+        },
+      }),
+    );
+    this.#options.connections.add(preface);
   }
 
   /** Nothing is accepted any more. Idempotent. */
   close(): void {
-    for (const server of this.#secureServers.values()) server.close();
-    this.#secureServers.clear();
+    this.#secureServers.close();
   }
 
-  #secureServer(spec: ListenerSpec): tls.Server {
-    let server = this.#secureServers.get(spec.key);
-    if (server === undefined) {
-      server = this.#options.tls.createServer((socket) => this.#serve(wrapSocket(socket), spec, () => {}));
-      this.#secureServers.set(spec.key, server);
+  #acceptProxied(stream: ByteStream, spec: ListenerSpec, header: ProxyHeader, rest: Buffer): void {
+    const { admission } = this.#options;
+    const proxied = header.ends === null ? stream : new ProxiedStream(stream, header.ends);
+    const place = this.#takePlace(() => proxied.remoteAddress);
+    if (place === null) {
+      admission.closed();
+      this.#refuse(proxied, spec);
+      return;
     }
-    return server;
+    this.#serve(proxied, spec, header, () => this.#closed(place));
+    giveOn(proxied, rest);
   }
 
-  #serve(stream: ByteStream, spec: ListenerSpec, onClosed: () => void): void {
-    const { connections, environment } = this.#options;
+  /** Hands a socket to whoever does its handshake. */
+  #secure(socket: net.Socket, spec: ListenerSpec, place: string): void {
+    const { connections, environment, table } = this.#options;
+    // Keeps the process until the connection is gone; who ends it is the engine that it goes to, or the exit.
+    const handshake: ServedConnection = { drain() {}, closeNow() {} };
+    connections.add(handshake);
+    socket.once('close', () => {
+      this.#closed(place);
+      connections.delete(handshake);
+    });
+    if (!table.verifiesClients) {
+      this.#secureServers.of(spec, null).emit('connection', socket);
+      return;
+    }
+    // Whom to ask for a certificate hangs on the name, and has to be known before the handshake begins.
+    const begin = (serverName: string | null, bytes: Buffer) => {
+      if (bytes.length > 0) socket.unshift(bytes);
+      const authority = serverName === null ? null : table.clientAuthority(serverName);
+      this.#secureServers.of(spec, authority).emit('connection', socket);
+    };
+    const preface: SocketPreface<ClientHello> = new SocketPreface<ClientHello>(
+      socket,
+      environment.timers,
+      HELLO_MS,
+      this.#counted(() => preface, {
+        parse: parseClientHello,
+        onDone: ({ serverName }, bytes) => begin(serverName, bytes),
+        onFailed: (why, bytes) => {
+          // What is no ClientHello gets the answer that it always gets.
+          if (why === 'bad') begin(null, bytes);
+          else socket.destroy();
+        },
+      }),
+    );
+    connections.add(preface);
+  }
+
+  #handshakeDone(socket: tls.TLSSocket, spec: ListenerSpec): void {
+    let header: ProxyHeader | null = null;
+    if (spec.proxyProtocol) {
+      header = this.#headerOf(socket);
+      if (header === null) {
+        socket.destroy();
+        return;
+      }
+    }
+    const stream = wrapSocket(socket);
+    this.#serve(header?.ends ? new ProxiedStream(stream, header.ends) : stream, spec, header, () => {});
+  }
+
+  /** By the connection below (a field of Node's own); null where Node has none, and then nobody is let in. */
+  #headerOf(socket: tls.TLSSocket): ProxyHeader | null {
+    const below = (socket as { readonly _parent?: net.Socket })._parent;
+    return (below === undefined ? undefined : this.#headers.get(below)) ?? null;
+  }
+
+  #serve(stream: ByteStream, spec: ListenerSpec, header: ProxyHeader | null, onClosed: () => void): void {
+    const { connections, environment, table } = this.#options;
     if (spec.type === 'tcp') {
-      this.#tunnel(stream, spec, onClosed);
+      if (table.readsNames(spec.listener ?? '')) this.#passThrough(stream, spec, onClosed);
+      else {
+        const { listener, address } = this.#whoseTcp(stream, spec);
+        const decision = table.refuseTcp(listener, address) ?? table.routeTcp(listener, stream, null);
+        this.#tunnel(stream, spec, decision, null, onClosed);
+      }
       return;
     }
     const secure = spec.type === 'https';
-    const listener = { secure, port: secure ? environment.publicHttpsPort : spec.port };
+    const port = header?.ends?.destination.port || (secure ? environment.publicHttpsPort : spec.port);
+    // A proxy that hides its client vouches for nothing that the client says about itself.
+    const hidden = header !== null && header.ends === null && !header.local;
+    const listener = { secure, port, hidden };
     connections.add(
       new ClientConnection(stream, environment, listener, (connection) => {
         onClosed();
@@ -109,12 +228,47 @@ export class Front {
     );
   }
 
-  #tunnel(stream: ByteStream, spec: ListenerSpec, onClosed: () => void): void {
+  /** TLS that is passed through goes where its ClientHello says; who may not enter is not listened to. */
+  #passThrough(stream: ByteStream, spec: ListenerSpec, onClosed: () => void): void {
     const { connections, environment, table } = this.#options;
-    const listener = spec.listener ?? '';
-    const address = canonicalAddress(stream.remoteAddress);
-    const request = { listener, port: spec.port, address };
-    const decision = table.decideTcp(listener, address, null);
+    const { listener, address } = this.#whoseTcp(stream, spec);
+    const refusal = table.refuseTcp(listener, address);
+    if (refusal !== null) {
+      this.#tunnel(stream, spec, refusal, null, onClosed);
+      return;
+    }
+    const failed = (why: PrefaceFailure) => {
+      const cause = CAUSE_OF_FAILURE[why];
+      this.#tunnel(stream, spec, { type: 'refuse', cause, rule: null }, null, onClosed);
+    };
+    const preface: StreamPreface<ClientHello> = new StreamPreface<ClientHello>(
+      stream,
+      environment.timers,
+      HELLO_MS,
+      this.#counted(() => preface, {
+        parse: parseClientHello,
+        onDone: ({ serverName }, bytes) => {
+          const decision = table.routeTcp(listener, stream, serverName);
+          const unknown = decision.type === 'refuse' && decision.cause === 'host_unknown';
+          const answered = unknown ? { ...decision, lastWords: UNRECOGNIZED_NAME } : decision;
+          this.#tunnel(stream, spec, answered, serverName, onClosed);
+          giveOn(stream, bytes);
+        },
+        onFailed: failed,
+      }),
+    );
+    connections.add(preface);
+  }
+
+  #tunnel(
+    stream: ByteStream,
+    spec: ListenerSpec,
+    decision: TcpDecision,
+    serverName: string | null,
+    onClosed: () => void,
+  ): void {
+    const { connections, environment } = this.#options;
+    const request = { ...this.#whoseTcp(stream, spec), port: spec.port, serverName };
     // A refused connection has ended before it could be added.
     let open = true;
     const connection = new TcpConnection(stream, environment, request, decision, (ended) => {
@@ -123,6 +277,35 @@ export class Front {
       connections.delete(ended);
     });
     if (open) connections.add(connection);
+  }
+
+  #whoseTcp(stream: ByteStream, spec: ListenerSpec) {
+    return { listener: spec.listener ?? '', address: canonicalAddress(stream.remoteAddress) };
+  }
+
+  /** The same reading, whose preface is among the connections until it is over. */
+  #counted<T>(preface: () => ServedConnection, reading: PrefaceReading<T>): PrefaceReading<T> {
+    const { connections } = this.#options;
+    // The next owner is there before the preface goes: a process that drains must not find itself empty in between.
+    return {
+      parse: reading.parse,
+      onDone: (value, bytes) => {
+        reading.onDone(value, bytes);
+        connections.delete(preface());
+      },
+      onFailed: (why, bytes) => {
+        reading.onFailed(why, bytes);
+        connections.delete(preface());
+      },
+    };
+  }
+
+  /** Only a trusted proxy may say who its client is. */
+  #mayProxy(remoteAddress: string, spec: ListenerSpec): boolean {
+    const peer = canonicalAddress(remoteAddress);
+    if (this.#options.environment.trusts(peer)) return true;
+    this.#refusedPeers.untrusted(peer, spec);
+    return false;
   }
 
   /** A place under `limits.connectionsPerAddress`: null when none is left, empty when nothing limits it. */
@@ -135,12 +318,17 @@ export class Front {
     return environment.trusts(canonicalAddress(remote)) ? '' : this.#addresses.take(remote, limit);
   }
 
-  #givePlace(place: string): void {
+  #closed(place: string): void {
+    this.#options.admission.closed();
     if (place !== '') this.#addresses.give(place);
   }
 
-  /** Says why before anything was read; the visitor sees it instead of an answer to its first request. */
-  #refuse(stream: ByteStream): void {
+  /** Over HTTP says why before anything was read; the visitor sees it instead of an answer to its first request. */
+  #refuse(stream: ByteStream, spec: ListenerSpec): void {
+    if (spec.type !== 'http') {
+      drop(stream);
+      return;
+    }
     const { status, fields, body } = this.#options.environment.pages.render({
       cause: 'overloaded',
       host: '',
@@ -155,4 +343,14 @@ export class Front {
     stream.writeAll([Buffer.from(head, 'latin1'), body]);
     stream.close();
   }
+}
+
+function drop(stream: ByteStream): void {
+  stream.handler = IGNORE;
+  stream.reset();
+}
+
+/** Bytes that came before the engine was there. */
+function giveOn(stream: ByteStream, bytes: Buffer): void {
+  if (bytes.length > 0 && !stream.closed) stream.handler.onData(bytes, 0, bytes.length);
 }

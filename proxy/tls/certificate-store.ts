@@ -4,13 +4,20 @@
  * good is refused and what was there stays.
  */
 import { createSecureContext, type SecureContext } from 'node:tls';
+import type { ClientAuthority } from '../../shared/routing/client-authority.ts';
 import { checkPair, covers, type KeyPair, type PemPair } from './key-pair.ts';
 import { CONTEXT_OPTIONS } from './tls-options.ts';
 
 /** Contexts in memory (25 KB each); those of more certificates are made again when they are needed. */
 const MAX_CONTEXTS = 4_000;
 
+/** Contexts that also ask for certificates, by number of the certificate and authority. */
+const MAX_ASKING_CONTEXTS = 1_000;
+let lastNumber = 0;
+
 class Entry {
+  /** Never used again. */
+  readonly number = ++lastNumber;
   readonly name: string;
   readonly pair: KeyPair;
 
@@ -26,6 +33,7 @@ export class CertificateStore {
   readonly #byName = new Map<string, readonly Entry[]>();
   /** In order of last use. */
   readonly #contexts = new Map<Entry, SecureContext>();
+  readonly #asking = new Map<string, SecureContext>();
   readonly #onDefault: () => void;
   #default: Entry | null = null;
 
@@ -80,10 +88,14 @@ export class CertificateStore {
     return [...this.#entries.keys()];
   }
 
-  /** The certificate for a server name (SNI) as the client sent it; null for the default one's context or none. */
-  contextFor(serverName: string): SecureContext | null {
+  /**
+   * The certificate for a server name (SNI) as the client sent it; null for the default one's context or none. With
+   * an `authority`, a context that verifies by it alone: without, a context verifies by all that Node trusts.
+   */
+  contextFor(serverName: string, authority: ClientAuthority | null = null): SecureContext | null {
     const entry = this.#find(canonical(serverName));
-    return entry === null ? null : this.#context(entry);
+    if (entry === null) return null;
+    return authority === null ? this.#context(entry) : this.#askingContext(entry, authority);
   }
 
   /** Whether a connection that asked for `serverName` (null: for none) was shown a certificate that covers `host`. */
@@ -100,30 +112,42 @@ export class CertificateStore {
   }
 
   #context(entry: Entry): SecureContext {
-    let context = this.#contexts.get(entry);
-    if (context === undefined) {
-      context = createSecureContext({
-        ...CONTEXT_OPTIONS,
-        cert: entry.pair.certificate,
-        key: entry.pair.key,
-      });
-      const oldest = this.#contexts.size >= MAX_CONTEXTS ? this.#contexts.keys().next().value : undefined;
-      if (oldest !== undefined) this.#contexts.delete(oldest);
-    } else {
-      this.#contexts.delete(entry);
-    }
-    this.#contexts.set(entry, context);
-    return context;
+    return latest(this.#contexts, entry, MAX_CONTEXTS, () => contextOf(entry, null));
+  }
+
+  #askingContext(entry: Entry, authority: ClientAuthority): SecureContext {
+    const key = `${entry.number} ${authority.id}`;
+    return latest(this.#asking, key, MAX_ASKING_CONTEXTS, () => contextOf(entry, authority));
   }
 
   #forget(entry: Entry): void {
     this.#contexts.delete(entry);
+    for (const key of this.#asking.keys()) if (key.startsWith(`${entry.number} `)) this.#asking.delete(key);
     for (const host of entry.pair.names) {
       const left = (this.#byName.get(host) ?? []).filter((other) => other !== entry);
       if (left.length === 0) this.#byName.delete(host);
       else this.#byName.set(host, left);
     }
   }
+}
+
+function contextOf({ pair }: Entry, authority: ClientAuthority | null): SecureContext {
+  return createSecureContext({
+    ...CONTEXT_OPTIONS,
+    cert: pair.certificate,
+    key: pair.key,
+    ...(authority === null ? {} : { ca: authority.pem }),
+  });
+}
+
+/** The value under `key`, made if need be, as the last used one of at most `max`. */
+function latest<K, V>(map: Map<K, V>, key: K, max: number, make: () => V): V {
+  const value = map.get(key) ?? make();
+  map.delete(key);
+  const oldest = map.size >= max ? map.keys().next() : null;
+  if (oldest !== null && !oldest.done) map.delete(oldest.value);
+  map.set(key, value);
+  return value;
 }
 
 function samePair(a: PemPair, b: PemPair): boolean {

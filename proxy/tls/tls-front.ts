@@ -6,7 +6,10 @@ import { randomBytes } from 'node:crypto';
 import { Socket } from 'node:net';
 import tls from 'node:tls';
 import type { Log } from '../../shared/log.ts';
+import type { ClientAuthority } from '../../shared/routing/client-authority.ts';
 import { TICKET_KEYS_BYTES } from '../../shared/secrets.ts';
+import type { TlsClient } from '../stream/byte-stream.ts';
+import { noteTlsClient } from '../stream/net-stream.ts';
 import { CertificateStore } from './certificate-store.ts';
 import { CONTEXT_OPTIONS } from './tls-options.ts';
 
@@ -34,7 +37,8 @@ const SPEAKS_HTTPS = [
 export class TlsFront {
   readonly certificates: CertificateStore;
   readonly #options: TlsFrontOptions;
-  readonly #servers = new Set<tls.Server>();
+  /** Each with the authority whose certificates it asks for. */
+  readonly #servers = new Map<tls.Server, ClientAuthority | null>();
   /** Until the shared ones come, tickets are good for this process only. */
   #ticketKeys: Buffer = randomBytes(TICKET_KEYS_BYTES);
 
@@ -46,22 +50,31 @@ export class TlsFront {
   /**
    * A server for one socket: `listen(handle)` it, or `emit('connection', socket)` for sockets that were accepted
    * elsewhere. `onSocket` gets each connection once its handshake is done and takes it over with all its errors.
+   * With an `authority` clients are asked for a certificate; what they proved is `tls.client` of their stream.
    */
-  createServer(onSocket: (socket: tls.TLSSocket) => void): tls.Server {
+  createServer(
+    onSocket: (socket: tls.TLSSocket) => void,
+    authority: ClientAuthority | null = null,
+  ): tls.Server {
     const server = tls.createServer({
-      ...this.#contextOptions(),
+      ...this.#contextOptions(authority),
+      // Whoever shows none, or a bad one, is told so in an answer that people can read: see `decide`.
+      ...(authority === null ? {} : { requestCert: true, rejectUnauthorized: false }),
       allowHalfOpen: true,
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: 60_000,
       handshakeTimeout: this.#options.handshakeTimeoutMs ?? 10_000,
       ALPNProtocols: [...(this.#options.alpn ?? ['http/1.1'])],
-      SNICallback: (serverName, done) => this.#choose(serverName, done),
+      SNICallback: (serverName, done) => this.#choose(serverName, authority, done),
     });
-    server.on('secureConnection', onSocket);
+    server.on('secureConnection', (socket) => {
+      if (authority !== null) noteTlsClient(socket, clientOf(socket, authority));
+      onSocket(socket);
+    });
     server.on('tlsClientError', (error, socket) => this.#failed(error, socket));
     server.on('close', () => this.#servers.delete(server));
-    this.#servers.add(server);
+    this.#servers.set(server, authority);
     return server;
   }
 
@@ -72,26 +85,33 @@ export class TlsFront {
     }
     if (keys.equals(this.#ticketKeys)) return;
     this.#ticketKeys = keys;
-    for (const server of this.#servers) server.setTicketKeys(keys);
+    for (const server of this.#servers.keys()) server.setTicketKeys(keys);
   }
 
   /** The default certificate changed. */
   #refresh(): void {
-    for (const server of this.#servers) server.setSecureContext(this.#contextOptions());
+    for (const [server, authority] of this.#servers) server.setSecureContext(this.#contextOptions(authority));
   }
 
-  #contextOptions(): tls.TlsOptions {
+  #contextOptions(authority: ClientAuthority | null): tls.TlsOptions {
     const pair = this.certificates.default;
     return {
       ...CONTEXT_OPTIONS,
       ticketKeys: this.#ticketKeys,
+      // A session that began without a certificate, or under another authority, must not be resumed here: OpenSSL
+      // compares this text, and nothing else of what was verified then. At most 32 bytes.
+      ...(authority === null ? {} : { ca: authority.pem, sessionIdContext: `ask ${authority.id}` }),
       ...(pair === null ? {} : { cert: pair.certificate, key: pair.key }),
     };
   }
 
-  #choose(serverName: string, done: (error: Error | null, context?: tls.SecureContext) => void): void {
+  #choose(
+    serverName: string,
+    authority: ClientAuthority | null,
+    done: (error: Error | null, context?: tls.SecureContext) => void,
+  ): void {
     try {
-      done(null, this.certificates.contextFor(serverName) ?? undefined);
+      done(null, this.certificates.contextFor(serverName, authority) ?? undefined);
     } catch (error) {
       // Checked when it was set; should OpenSSL think otherwise now, this handshake fails and nothing else.
       this.#options.log.error('certificate_unusable', 'a certificate could not be loaded; save it anew', {
@@ -109,6 +129,17 @@ export class TlsFront {
     // Closing the TLS side closes the connection; its answer is under way then.
     else plain.write(SPEAKS_HTTPS, () => socket.destroy());
   }
+}
+
+/** What a client has proved. A resumed session can count as authorised without any certificate: see RFC 8446 §4.6.1. */
+function clientOf(socket: tls.TLSSocket, authority: ClientAuthority): TlsClient {
+  const certificate = socket.getPeerX509Certificate() ?? null;
+  const inForce = certificate !== null && Date.parse(certificate.validTo) > Date.now();
+  return {
+    authority: authority.id,
+    verified: socket.authorized && inForce,
+    certificate: certificate?.raw ?? null,
+  };
 }
 
 /** The connection below a failed handshake (a field of Node's own); null where Node has none or it is gone. */

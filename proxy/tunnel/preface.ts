@@ -22,7 +22,7 @@ export interface PrefaceReading<T> {
 
 const EMPTY = Buffer.alloc(0);
 
-abstract class Preface<T extends object> implements Timed, ServedConnection {
+abstract class Preface<T> implements Timed, ServedConnection {
   timerDue = 0;
   timerQueued = false;
   readonly #reading: PrefaceReading<T>;
@@ -60,7 +60,7 @@ abstract class Preface<T extends object> implements Timed, ServedConnection {
     }
     this.#bytes = all;
     if (value === 'bad') this.fail('bad');
-    else if (this.#end()) this.#reading.onDone(value, all);
+    else if (this.#end()) this.#reading.onDone(value as T, all);
   }
 
   protected fail(why: PrefaceFailure): void {
@@ -80,7 +80,7 @@ abstract class Preface<T extends object> implements Timed, ServedConnection {
 }
 
 /** Reads it from a stream. In `onDone` the stream has no handler: the one that is set there gets what is left. */
-export class StreamPreface<T extends object> extends Preface<T> implements ByteStreamHandler {
+export class StreamPreface<T> extends Preface<T> implements ByteStreamHandler {
   readonly #stream: ByteStream;
 
   constructor(stream: ByteStream, timers: TimerWheel, ms: number, reading: PrefaceReading<T>) {
@@ -109,7 +109,7 @@ export class StreamPreface<T extends object> extends Preface<T> implements ByteS
 }
 
 /** Reads it from a socket that nobody has read from; what is not used up is put back with `unshift`. */
-export class SocketPreface<T extends object> extends Preface<T> {
+export class SocketPreface<T> extends Preface<T> {
   readonly #socket: net.Socket;
 
   constructor(socket: net.Socket, timers: TimerWheel, ms: number, reading: PrefaceReading<T>) {
@@ -119,6 +119,8 @@ export class SocketPreface<T extends object> extends Preface<T> {
     socket.on('end', this.#onEnd);
     socket.on('error', ignore);
     socket.on('close', this.#onEnd);
+    // It may have been paused by a preface before this one.
+    socket.resume();
   }
 
   readonly #onData = (chunk: Buffer): void => this.take(chunk);

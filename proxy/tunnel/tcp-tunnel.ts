@@ -10,7 +10,15 @@ import type { ByteStream, ByteStreamHandler } from '../stream/byte-stream.ts';
 import type { Acquirer, PickRequest, Ticket, Unavailable, UpstreamConnection } from '../upstream/contract.ts';
 import { Tunnel, type TunnelEnd } from './tunnel.ts';
 
-/** What becomes of a TCP connection; nothing can be answered on it, so a refusal is a reset. */
+/** Nothing can be answered on a TCP connection, so a refusal is a reset; or these last words, and an end. */
+export interface TcpRefusal {
+  readonly type: 'refuse';
+  readonly cause: CauseCode;
+  readonly rule: string | null;
+  readonly lastWords?: Buffer;
+}
+
+/** What becomes of a TCP connection. */
 export type TcpDecision =
   | {
       readonly type: 'forward';
@@ -21,7 +29,7 @@ export type TcpDecision =
       /** Sent to the backend before anything else (a PROXY header); null for nothing. */
       readonly prelude: Buffer | null;
     }
-  | { readonly type: 'refuse'; readonly cause: CauseCode; readonly rule: string | null };
+  | TcpRefusal;
 
 export interface TcpRequest {
   /** Name of the listener object. */
@@ -29,6 +37,8 @@ export interface TcpRequest {
   readonly port: number;
   /** Canonical address of the client. */
   readonly address: string;
+  /** The host that the client asked for where TLS is passed through; null otherwise. */
+  readonly serverName?: string | null;
 }
 
 export class TcpConnection implements Acquirer, ByteStreamHandler, PickRequest {
@@ -67,8 +77,12 @@ export class TcpConnection implements Acquirer, ByteStreamHandler, PickRequest {
     environment.observer.connectionOpened();
     stream.handler = this;
     if (decision.type === 'refuse') {
-      this.#end(decision.cause, 'decide', 'proxy', null);
-      stream.reset();
+      this.#end(decision.cause, 'decide', decision.cause === 'client_gone' ? 'client' : 'proxy', null);
+      if (decision.lastWords === undefined) stream.reset();
+      else {
+        stream.write(decision.lastWords);
+        stream.close();
+      }
       return;
     }
     const options = { websocket: true, tried: [], fresh: false };
@@ -151,7 +165,7 @@ export class TcpConnection implements Acquirer, ByteStreamHandler, PickRequest {
       protocol: 'tcp',
       secure: false,
       method: '',
-      host: '',
+      host: this.#request.serverName ?? '',
       target: this.target,
       address: this.address,
       referer: null,

@@ -18,7 +18,15 @@ export const listenerSchema = z.strictObject({
   port: z.number().int().min(1).max(65_535),
   service: objectName().optional(),
   firewall: z.array(objectName()).max(100).optional(),
-  proxyProtocol: z.strictObject({ in: z.boolean().optional(), out: z.boolean().optional() }).optional(),
+  proxyProtocol: z
+    .strictObject({
+      in: z.boolean().optional().describe('require a PROXY header, from trusted proxies only; default false'),
+      out: z
+        .union([z.boolean(), z.literal(1), z.literal(2)])
+        .optional()
+        .describe('send a PROXY header of this version to the backend; true is 2; default false'),
+    })
+    .optional(),
   tls: z.literal('passthrough').optional(),
   hosts: mapOf(hostPattern(), objectName()).optional(),
   idle: duration().nullable().optional(),

@@ -4,6 +4,7 @@
  */
 import type { Domain, Route } from '../model/domain.ts';
 import { compilePattern, type Pattern } from '../patterns.ts';
+import { type ClientAuthority, compileClientAuthority } from './client-authority.ts';
 import type {
   Answer,
   CompiledService,
@@ -52,6 +53,8 @@ export interface CompiledDomain {
   readonly https: 'allow' | 'redirect' | 'only';
   /** Fields for answers over https and over http; null for none. */
   readonly responseSecure: FieldChanges | null;
+  /** Whose certificates its visitors have to show; null for none. */
+  readonly clientAuthority: ClientAuthority | null;
   readonly firewall: readonly string[];
   readonly pages: string | null;
   /** As written; what of them counts depends on the settings. */
@@ -145,6 +148,7 @@ export function compileDomain(doc: Domain): CompiledDomain {
     maintenance: doc.mode === 'maintenance' ? withoutSchedule(maintenance) : maintenance,
     https: doc.https ?? 'allow',
     responseSecure: compileFields(undefined, hsts),
+    clientAuthority: doc.clientCertificates ? compileClientAuthority(doc.clientCertificates.ca) : null,
     firewall: doc.firewall ?? [],
     pages: doc.pages ?? null,
     limits: doc.limits ?? null,
@@ -172,6 +176,7 @@ export function brokenDomain(name: string, reason: string): CompiledDomain {
     maintenance: null,
     https: 'allow',
     responseSecure: null,
+    clientAuthority: null,
     firewall: [],
     pages: null,
     limits: null,

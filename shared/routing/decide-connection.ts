@@ -27,14 +27,33 @@ export type ConnectionDecision =
   /** Close it; nothing is sent. */
   | { readonly type: 'refuse'; readonly cause: CauseCode; readonly labels: DecisionLabels };
 
+export type ConnectionRefusal = Extract<ConnectionDecision, { readonly type: 'refuse' }>;
+
 /** Global rules, then the listener's, then the service by name of the host or of the listener, at its latest key. */
 export function decideConnection(table: Table, connection: ConnectionView): ConnectionDecision {
+  return refuseConnection(table, connection) ?? routeConnection(table, connection);
+}
+
+/** The rules alone: they need no name, so who may not enter is not listened to. Null for who may. */
+export function refuseConnection(
+  table: Table,
+  connection: Omit<ConnectionView, 'serverName'>,
+): ConnectionRefusal | null {
   const listener = table.listener(connection.listener);
   if (listener === undefined) return refuse('host_unknown', null);
   const refusal =
     askRules(table, connection, table.globalRules) ??
     askRules(table, connection, references(table, listener.doc.firewall ?? []));
-  if (refusal !== null) return refuse(refusal.cause, null, refusal.rule);
+  return refusal === null ? null : refuse(refusal.cause, null, refusal.rule);
+}
+
+/** Where a connection goes that the rules let in. */
+export function routeConnection(
+  table: Table,
+  connection: Pick<ConnectionView, 'listener' | 'serverName'>,
+): ConnectionDecision {
+  const listener = table.listener(connection.listener);
+  if (listener === undefined) return refuse('host_unknown', null);
   const name = listener.hosts?.find(connection.serverName ?? '') ?? listener.doc.service;
   if (name === undefined) return refuse('host_unknown', null);
   const service = table.service(name);
@@ -46,7 +65,11 @@ export function decideConnection(table: Table, connection: ConnectionView): Conn
     : { type: 'forward', service, key, labels: labelsOf(name, null) };
 }
 
-function askRules(table: Table, connection: ConnectionView, rules: readonly RuleReference[]) {
+function askRules(
+  table: Table,
+  connection: Omit<ConnectionView, 'serverName'>,
+  rules: readonly RuleReference[],
+) {
   const subject: FirewallSubject = {
     address: connection.address,
     now: connection.now,
@@ -56,7 +79,7 @@ function askRules(table: Table, connection: ConnectionView, rules: readonly Rule
   return rules.length === 0 ? null : evaluate(rules, subject, null, table.onDryRun);
 }
 
-function refuse(cause: CauseCode, service: string | null, rule: string | null = null): ConnectionDecision {
+function refuse(cause: CauseCode, service: string | null, rule: string | null = null): ConnectionRefusal {
   return { type: 'refuse', cause, labels: labelsOf(service, rule) };
 }
 

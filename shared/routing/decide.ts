@@ -2,8 +2,11 @@
  * Decides what becomes of a request, and nothing else does: host, rules, https, mode, route, its rules, its target
  * (design.md, A request). Pure and total: it neither throws nor remembers, and only looks at what it was given.
  */
+
+import type { CauseCode } from '../causes.ts';
 import { MAX_SUBJECT_LENGTH } from '../patterns.ts';
 import { COOKIE_KEY_SECRET, cookieValue, signCookie, verifyCookie } from '../signed-cookie.ts';
+import type { ClientAuthority } from './client-authority.ts';
 import type { CompiledDomain, CompiledRoute, DomainView, RouteView } from './compile-domain.ts';
 import type { Decision, DecisionLabels, FieldChanges, RequestView } from './decision.ts';
 import { explainHosts, explainRoutes } from './explain.ts';
@@ -34,6 +37,14 @@ export function decide(table: Table, request: RequestView, recorder: Recorder | 
 
   recorder?.stage('https');
   if (!request.secure && domain.https !== 'allow') return needsHttps(table, request, domain, view, recorder);
+
+  if (domain.clientAuthority !== null) {
+    const cause = clientProblem(table, request, domain, domain.clientAuthority);
+    if (cause !== null) {
+      recorder?.note('the domain is for visitors with a certificate of its authority only');
+      return page(cause, view.labels, response);
+    }
+  }
 
   recorder?.stage('mode');
   const mode = byMode(table, request, domain, view, response);
@@ -141,6 +152,26 @@ function needsHttps(
     status: 308,
     location: httpsLocation(request.host, table.publicHttpsPort, request.rawPath, request.query),
   };
+}
+
+/**
+ * Why a visitor may not enter a domain with client certificates; null when it may. The certificate counts only on a
+ * connection that was made for this domain: on another, nobody asked for it, or another authority was asked (RFC
+ * 9110 §15.5.20: the client may come again on a connection of its own).
+ */
+function clientProblem(
+  table: Table,
+  request: RequestView,
+  domain: CompiledDomain,
+  authority: ClientAuthority,
+): CauseCode | null {
+  const tls = request.tls ?? null;
+  if (tls === null) return 'client_certificate_missing';
+  const { client, serverName } = tls;
+  if (client === null || client.authority !== authority.id || serverName === null) return 'misdirected';
+  const host = serverName.toLowerCase().replace(/\.$/, '');
+  if (table.domainOf(host) !== domain) return 'misdirected';
+  return client.verified ? null : 'client_certificate_missing';
 }
 
 /** Maintenance of everything, then the domain's switch, then the domain's maintenance. */

@@ -5,6 +5,7 @@
  */
 import type { CauseCode } from '../causes.ts';
 import type { ResolvedService } from '../model/service.ts';
+import type { TlsOfRequest } from './client-authority.ts';
 
 /** What a decision may depend on. Implementations make the costly parts only when asked. */
 export interface RequestView {
@@ -21,6 +22,8 @@ export interface RequestView {
   /** Canonical text of the one client address; never a mapped form. */
   readonly address: string;
   readonly websocket: boolean;
+  /** The TLS connection that the request came on; null (or left out) when there was none. */
+  readonly tls?: TlsOfRequest | null;
   /** Milliseconds since 1970. */
   readonly now: number;
   /** Value of a field by its lower-case name; repeats joined by `, ` (Cookie by `; `); undefined when absent. */
@@ -97,6 +100,8 @@ export interface Forward extends WithLabels {
   /** The new path (without query) when the route rewrites it; null: the target goes on byte for byte. */
   readonly path: string | null;
   readonly request: FieldChanges | null;
+  /** The backend is told which certificate the visitor has shown: the domain asks for one. */
+  readonly identified?: true;
   /** Limits of the domain where they differ from the settings; null otherwise. */
   readonly limits: {
     readonly body?: number;

@@ -87,3 +87,17 @@ export function linesRecorder(): Recorder & { readonly lines: string[] } {
       lines.push(`rule ${name} ${outcome}${dryRun ? ' (dry run)' : ''}: ${reason}`),
   };
 }
+
+/** The certificate of an authority for clients; good for a hundred years. */
+export const AUTHORITY = `-----BEGIN CERTIFICATE-----
+MIIBiTCCAS+gAwIBAgIUH0Xn20fauhWsycrW9UnoCqYm/DAwCgYIKoZIzj0EAwIw
+GTEXMBUGA1UEAwwOdGVzdC1hdXRob3JpdHkwIBcNMjYxMTIxMTIzNzMxWhgPMjEy
+NjEwMjgxMjM3MzFaMBkxFzAVBgNVBAMMDnRlc3QtYXV0aG9yaXR5MFkwEwYHKoZI
+zj0CAQYIKoZIzj0DAQcDQgAEXOyK8ItDilx7r7Vrew4GuEqfxeQDD/2PjWXCEdoZ
+4XPGALSs7LMdFV5A8NEdvxw99noGo378eIVYIbO0mwxOBqNTMFEwHQYDVR0OBBYE
+FKRUu4kOaEGWDzYw0zKDtXNy9sBBMB8GA1UdIwQYMBaAFKRUu4kOaEGWDzYw0zKD
+tXNy9sBBMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIhANtpy00P
+8NQT74gyyu7vUIM2fzNpcLn+LXVNPLN7CquyAiBZboFR2Tpq7ZPpXcw4195eQyz3
+rNBMkmOMwC1EiXIRig==
+-----END CERTIFICATE-----
+`;

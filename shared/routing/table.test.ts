@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { decide } from './decide.ts';
 import type { TableEntry } from './entry.ts';
 import {
+  AUTHORITY,
   domainEntry,
   request,
   ruleEntry,
@@ -210,7 +211,7 @@ test('a change says what else has to follow it', () => {
   assert.equal(change(settingsEntry({ via: false })), 'settings');
   assert.equal(change(domainEntry('a.example.com', to('web'))), '');
   assert.equal(
-    change(domainEntry('a.example.com', to('web', { clientCertificates: { ca: 'PEM' } }))),
+    change(domainEntry('a.example.com', to('web', { clientCertificates: { ca: AUTHORITY } }))),
     'certificates',
   );
   assert.equal(change(ruleEntry('r', { list: 'blacklist', type: 'all' })), '');

@@ -81,6 +81,8 @@ export class Table implements ViewSource {
   readonly #rules = new Map<string, CompiledRule | null>();
   readonly #services = new ServiceTable();
   readonly #domains = new Map<string, CompiledDomain>();
+  /** Those that ask their visitors for certificates. */
+  readonly #asking = new Set<string>();
   readonly #claims = new HostClaims();
   readonly #pages = new Map<string, Page>();
   readonly #listeners = new Map<string, CompiledListener>();
@@ -157,6 +159,11 @@ export class Table implements ViewSource {
   /** Whether there is no domain at all: nobody has set up a site yet. */
   get empty(): boolean {
     return this.#domains.size === 0;
+  }
+
+  /** Whether any domain asks its visitors for certificates. */
+  get verifiesClients(): boolean {
+    return this.#asking.size > 0;
   }
 
   domains(): IterableIterator<CompiledDomain> {
@@ -297,6 +304,8 @@ export class Table implements ViewSource {
   #claim(name: string, domain: CompiledDomain | null, hosts: readonly string[], patch: Patch): void {
     const conflicts = this.#claims.set(name, domain, hosts);
     put(this.#domains, name, domain);
+    if (domain?.clientAuthority) this.#asking.add(name);
+    else this.#asking.delete(name);
     for (const { domain: loser, host, owner } of conflicts) {
       patch.rejected.push({
         kind: 'domain',

@@ -111,6 +111,7 @@ function decisionOf(
         key: chosen,
         path: null,
         request: route.request,
+        ...(domain.clientAuthority === null ? {} : { identified: true }),
         limits: lowered(domain.limits, source.limits()),
       };
     }

@@ -1,0 +1,138 @@
+/**
+ * Reads a TLS ClientHello (RFC 8446 §4.1.2) without answering it: only the name it asks for (RFC 6066 §3). Strict and
+ * bounded; the message may be spread over any number of records. What it does not know (GREASE, ECH) it passes over.
+ */
+
+export interface ClientHello {
+  /** Lower case, without trailing dot; null when the client names nobody. */
+  readonly serverName: string | null;
+}
+
+/** As many bytes, record headers included, as a ClientHello may have. Real ones have 200 to 2 000. */
+export const MAX_CLIENT_HELLO = 16_384;
+/** The fatal alert `unrecognized_name` (RFC 6066 §3) in a record of its own, as a server that knows no such name answers. */
+export const UNRECOGNIZED_NAME = Buffer.from([0x15, 0x03, 0x03, 0, 2, 2, 112]);
+
+const RECORD_HEADER = 5;
+const MAX_RECORD = 16_384;
+const HANDSHAKE = 22;
+const CLIENT_HELLO = 1;
+const SERVER_NAME = 0;
+const HOST_NAME = 0;
+const HOST = /^[a-z0-9_](?:[a-z0-9._-]{0,252}[a-z0-9_])?\.?$/i;
+
+/** The ClientHello at the beginning of `bytes`: `more` while it may still become one, `bad` as soon as it cannot. */
+export function parseClientHello(bytes: Buffer): ClientHello | 'more' | 'bad' {
+  const message = reassemble(bytes);
+  if (typeof message === 'string')
+    return message === 'more' && bytes.length >= MAX_CLIENT_HELLO ? 'bad' : message;
+  try {
+    return readBody(new Reader(message));
+  } catch (error) {
+    if (error instanceof Malformed) return 'bad';
+    throw error;
+  }
+}
+
+/** The body of the handshake message, taken out of its records. */
+function reassemble(bytes: Buffer): Buffer | 'more' | 'bad' {
+  const pieces: Buffer[] = [];
+  let have = 0;
+  for (let at = 0; at < bytes.length && at < MAX_CLIENT_HELLO; ) {
+    if (bytes[at] !== HANDSHAKE) return 'bad';
+    if (at + 1 < bytes.length && bytes[at + 1] !== 3) return 'bad';
+    // 3.0 was SSL; a first record says 3.1 or 3.3 whatever is negotiated (RFC 8446 §5.1).
+    if (at + 2 < bytes.length && ((bytes[at + 2] as number) < 1 || (bytes[at + 2] as number) > 4))
+      return 'bad';
+    if (at + RECORD_HEADER > bytes.length) return 'more';
+    const length = bytes.readUInt16BE(at + 3);
+    if (length === 0 || length > MAX_RECORD) return 'bad';
+    const piece = bytes.subarray(at + RECORD_HEADER, at + RECORD_HEADER + length);
+    pieces.push(piece);
+    have += piece.length;
+    const verdict = complete(pieces, have);
+    if (verdict !== 'more') return verdict;
+    at += RECORD_HEADER + length;
+  }
+  return 'more';
+}
+
+function complete(pieces: readonly Buffer[], have: number): Buffer | 'more' | 'bad' {
+  const message = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces, have);
+  if (have > 0 && message[0] !== CLIENT_HELLO) return 'bad';
+  if (have < 4) return 'more';
+  const length = message.readUIntBE(1, 3);
+  if (length > MAX_CLIENT_HELLO) return 'bad';
+  return have < 4 + length ? 'more' : message.subarray(4, 4 + length);
+}
+
+class Malformed extends Error {}
+
+/** Reads lengths and what they announce; throws `Malformed` beyond the end. */
+class Reader {
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  get left(): number {
+    return this.#bytes.length - this.#at;
+  }
+
+  number(width: 1 | 2): number {
+    return this.take(width).readUIntBE(0, width);
+  }
+
+  take(count: number): Buffer {
+    if (count > this.left) throw new Malformed();
+    this.#at += count;
+    return this.#bytes.subarray(this.#at - count, this.#at);
+  }
+
+  /** A vector: its length in `width` bytes, at least `least`, then so many bytes. */
+  vector(width: 1 | 2, least = 0): Reader {
+    const length = this.number(width);
+    if (length < least) throw new Malformed();
+    return new Reader(this.take(length));
+  }
+
+  end(): void {
+    if (this.left > 0) throw new Malformed();
+  }
+}
+
+function readBody(body: Reader): ClientHello {
+  body.take(2 + 32);
+  if (body.vector(1).left > 32) throw new Malformed();
+  if (body.vector(2, 2).left % 2 !== 0) throw new Malformed();
+  body.vector(1, 1);
+  // Before TLS 1.3 a client could leave them all out.
+  if (body.left === 0) return { serverName: null };
+  const extensions = body.vector(2);
+  body.end();
+  const seen = new Set<number>();
+  let serverName: string | null = null;
+  while (extensions.left > 0) {
+    const type = extensions.number(2);
+    const content = extensions.vector(2);
+    if (seen.has(type)) throw new Malformed();
+    seen.add(type);
+    if (type === SERVER_NAME) serverName = readServerName(content);
+  }
+  return { serverName };
+}
+
+/** There is one kind of name, so the list has one entry. */
+function readServerName(content: Reader): string {
+  const list = content.vector(2, 4);
+  content.end();
+  if (list.number(1) !== HOST_NAME) throw new Malformed();
+  const name = list.vector(2, 1);
+  list.end();
+  const text = name.take(name.left).toString('latin1');
+  if (!HOST.test(text)) throw new Malformed();
+  const host = text.toLowerCase();
+  return host.endsWith('.') ? host.slice(0, -1) : host;
+}
