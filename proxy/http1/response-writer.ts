@@ -71,6 +71,11 @@ export function writeFieldChanges(out: Outbox, changes: FieldChanges): void {
   for (const [name, value] of changes.add) if (!FRAMING_NAMES.has(name)) out.field(name, value);
 }
 
+/** Whether a route cannot change this field; `name` is lower case. */
+export function isFramingName(name: string): boolean {
+  return FRAMING_NAMES.has(name);
+}
+
 /** Whether the route removes or replaces this field; `name` is lower case. */
 export function changesField(changes: FieldChanges | null, name: string): boolean {
   if (changes === null || FRAMING_NAMES.has(name)) return false;
