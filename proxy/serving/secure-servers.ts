@@ -5,6 +5,8 @@
 import type tls from 'node:tls';
 import type { ClientAuthority } from '../../shared/routing/client-authority.ts';
 import type { ListenerSpec } from '../link/messages.ts';
+import type { TlsClient } from '../stream/byte-stream.ts';
+import { noteTlsClient } from '../stream/net-stream.ts';
 import type { TlsFront } from '../tls/tls-front.ts';
 
 /** Authorities in use at a time (25 KB each); the server of one that was not asked for long is made again. */
@@ -55,6 +57,20 @@ export class SecureServers {
   }
 
   #create(spec: ListenerSpec, authority: ClientAuthority | null): tls.Server {
-    return this.#tls.createServer((socket) => this.#onSocket(socket, spec), authority);
+    return this.#tls.createServer((socket) => {
+      if (authority !== null) noteTlsClient(socket, clientOf(socket, authority));
+      this.#onSocket(socket, spec);
+    }, authority);
   }
+}
+
+/** What a client has proved. A resumed session can count as authorised without any certificate: see RFC 8446 §4.6.1. */
+function clientOf(socket: tls.TLSSocket, authority: ClientAuthority): TlsClient {
+  const certificate = socket.getPeerX509Certificate() ?? null;
+  const inForce = certificate !== null && Date.parse(certificate.validTo) > Date.now();
+  return {
+    authority: authority.id,
+    verified: socket.authorized && inForce,
+    certificate: certificate?.raw ?? null,
+  };
 }

@@ -8,8 +8,6 @@ import tls from 'node:tls';
 import type { Log } from '../../shared/log.ts';
 import type { ClientAuthority } from '../../shared/routing/client-authority.ts';
 import { TICKET_KEYS_BYTES } from '../../shared/secrets.ts';
-import type { TlsClient } from '../stream/byte-stream.ts';
-import { noteTlsClient } from '../stream/net-stream.ts';
 import { CertificateStore } from './certificate-store.ts';
 import { CONTEXT_OPTIONS } from './tls-options.ts';
 
@@ -50,7 +48,7 @@ export class TlsFront {
   /**
    * A server for one socket: `listen(handle)` it, or `emit('connection', socket)` for sockets that were accepted
    * elsewhere. `onSocket` gets each connection once its handshake is done and takes it over with all its errors.
-   * With an `authority` clients are asked for a certificate; what they proved is `tls.client` of their stream.
+   * With an `authority` clients are asked for a certificate of it; the handshake succeeds whatever they show.
    */
   createServer(
     onSocket: (socket: tls.TLSSocket) => void,
@@ -68,10 +66,7 @@ export class TlsFront {
       ALPNProtocols: [...(this.#options.alpn ?? ['http/1.1'])],
       SNICallback: (serverName, done) => this.#choose(serverName, authority, done),
     });
-    server.on('secureConnection', (socket) => {
-      if (authority !== null) noteTlsClient(socket, clientOf(socket, authority));
-      onSocket(socket);
-    });
+    server.on('secureConnection', onSocket);
     server.on('tlsClientError', (error, socket) => this.#failed(error, socket));
     server.on('close', () => this.#servers.delete(server));
     this.#servers.set(server, authority);
@@ -129,17 +124,6 @@ export class TlsFront {
     // Closing the TLS side closes the connection; its answer is under way then.
     else plain.write(SPEAKS_HTTPS, () => socket.destroy());
   }
-}
-
-/** What a client has proved. A resumed session can count as authorised without any certificate: see RFC 8446 §4.6.1. */
-function clientOf(socket: tls.TLSSocket, authority: ClientAuthority): TlsClient {
-  const certificate = socket.getPeerX509Certificate() ?? null;
-  const inForce = certificate !== null && Date.parse(certificate.validTo) > Date.now();
-  return {
-    authority: authority.id,
-    verified: socket.authorized && inForce,
-    certificate: certificate?.raw ?? null,
-  };
 }
 
 /** The connection below a failed handshake (a field of Node's own); null where Node has none or it is gone. */
