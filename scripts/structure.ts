@@ -30,7 +30,8 @@ const ALLOWED_IN_PROXY: Readonly<Record<string, readonly string[]>> = {
   upstream: ['balance', 'stream', 'observe'],
   tunnel: ['stream', 'upstream', 'http1', 'observe', 'pages', 'serving'],
   http1: ['stream', 'upstream', 'tunnel', 'pages', 'observe', 'serving'],
-  serving: ['stream', 'link', 'http1', 'tunnel', 'tls', 'balance', 'upstream', 'pages', 'observe'],
+  cache: ['stream', 'upstream', 'http1', 'observe', 'pages', 'serving'],
+  serving: ['stream', 'link', 'http1', 'cache', 'tunnel', 'tls', 'balance', 'upstream', 'pages', 'observe'],
   sync: ['link', 'tls', 'observe', 'pages'],
   // A certificate that cannot be used is said at the start; `tls` has neither drivers nor native modules.
   primary: ['link', 'tls'],

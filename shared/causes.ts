@@ -254,6 +254,12 @@ export const CAUSES = {
     proxyStatus: 'http_response_incomplete',
     message: 'The site broke off in the middle of its answer.',
   },
+  not_cached: {
+    status: 504,
+    page: '504',
+    proxyStatus: null,
+    message: 'Only a stored answer was asked for, and there is none.',
+  },
   client_gone: {
     status: 499,
     page: 'error',

@@ -4,13 +4,22 @@
  * a source brings the answer, by the calls of `AnswerReceiver` and in their order, and frees what it holds.
  */
 import type { CauseCode } from '../../shared/causes.ts';
-import type { EndedBy, Phase } from '../observe/record.ts';
+import type { CacheOutcome, EndedBy, Phase } from '../observe/record.ts';
 import type { UpstreamConnection } from '../upstream/contract.ts';
 import type { FieldLines } from './field-lines.ts';
+import type { BackendNotes } from './journal.ts';
 import type { PageOptions } from './own-answer.ts';
 import type { ResponseFraming, ResponseHead } from './response-head.ts';
 
 export interface AnswerSource {
+  /** What was noted of the backend that was asked for this very request; null when none was. */
+  readonly notes: BackendNotes | null;
+  /** Null when the answer has nothing to do with caching or coalescing. */
+  readonly outcome: CacheOutcome | null;
+  /** Member of `Cache-Status` to be added to the head that `onHead` brings; null for none. */
+  readonly cacheStatus: string | null;
+  /** The exchange is ready; the answer may come inside. */
+  start(): void;
   /** Bytes of the request's body. May hold the body back (`AnswerReceiver.pauseBody`). */
   requestBody(buffer: Buffer, start: number, end: number): void;
   /** The request is complete. */

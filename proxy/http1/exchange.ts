@@ -21,6 +21,8 @@ import type { ResponseFraming, ResponseHead } from './response-head.ts';
 import { type OutgoingRequest, UpstreamRequest } from './upstream-request.ts';
 import type { Visitor } from './visitor.ts';
 
+const NO_NAMES: ReadonlySet<string> = new Set();
+
 export class Exchange implements AnswerReceiver, OutgoingRequest {
   readonly #environment: Environment;
   readonly #visitor: Visitor;
@@ -30,6 +32,8 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
 
   #active = false;
   #forward: Forward | null = null;
+  /** Why a service that shares answers is asked for this request alone, as Cache-Status says it. */
+  #bypass: 'bypass' | 'method' | null = null;
   /** Null when nobody is asked. */
   #source: AnswerSource | null = null;
   /** The final answer (a source's or ours) has begun. */
@@ -58,6 +62,7 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
     const { head, view, trusted } = this.#visitor;
     this.#active = true;
     this.#forward = null;
+    this.#bypass = null;
     this.#source = null;
     this.#answering = false;
     this.#journal.begin(requestIdFor(head, trusted), view.now);
@@ -159,7 +164,8 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
   onHead(head: ResponseHead, framing: ResponseFraming): boolean {
     this.#answering = true;
     this.#journal.status = head.status;
-    return this.#visitor.sendHead(head, framing, this.#response);
+    if (this.#bypass !== null) this.#environment.answers?.forwarded(this, head);
+    return this.#visitor.sendHead(head, framing, this.#headChanges());
   }
 
   onBody(buffer: Buffer, start: number, end: number): void {
@@ -224,6 +230,9 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
   get view(): HttpRequestView {
     return this.#visitor.view;
   }
+  get startedAt(): number {
+    return this.#journal.startedAt;
+  }
 
   // Inside.
 
@@ -244,9 +253,30 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
       this.#answerPage('body_too_large', 'decide', 'client');
       return;
     }
-    this.#source = this.#own;
-    this.#journal.notes = this.#own.notes;
-    this.#own.begin(this.#journal.startedAt);
+    const { coalesce, cache } = forward.service.config;
+    const source = coalesce === null && cache === null ? this.#own : this.#sharedSource();
+    this.#source = source;
+    source.start();
+  }
+
+  #sharedSource(): AnswerSource {
+    const source = this.#environment.answers?.sourceFor(this) ?? null;
+    if (source !== null) return source;
+    const { method } = this.#visitor.head;
+    if (this.decision.service.config.cache !== null) {
+      this.#bypass = method === 'GET' || method === 'HEAD' ? 'bypass' : 'method';
+    }
+    return this.#own;
+  }
+
+  /** Changes to the fields of a source's answer. */
+  #headChanges(): FieldChanges | null {
+    const changes = this.#response;
+    const status = this.#bypass !== null ? `kontrol; fwd=${this.#bypass}` : this.#source?.cacheStatus;
+    if (status === null || status === undefined) return changes;
+    const add: FieldChanges['add'][number] = ['cache-status', status];
+    if (changes === null) return { set: [], add: [add], remove: NO_NAMES };
+    return { ...changes, add: [...changes.add, add] };
   }
 
   #answerPage(cause: CauseCode, phase: Phase, endedBy: EndedBy, options?: PageOptions): void {
@@ -276,6 +306,11 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
   #end(cause: CauseCode | null, phase: Phase, endedBy: EndedBy): void {
     if (!this.#active) return;
     this.#active = false;
+    const source = this.#source;
+    if (source !== null) {
+      this.#journal.notes = source.notes;
+      this.#journal.cache = this.#bypass === null ? source.outcome : 'bypass';
+    }
     const { view, protocol } = this.#visitor;
     const spoken = this.#journal.status === 101 ? 'websocket' : protocol;
     this.#environment.observer.record(this.#journal.record(view, spoken, cause, phase, endedBy));

@@ -2,7 +2,7 @@
 import { CAUSES, type CauseCode } from '../../shared/causes.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { Decision } from '../../shared/routing/decision.ts';
-import type { EndedBy, Phase, RequestRecord } from '../observe/record.ts';
+import type { CacheOutcome, EndedBy, Phase, RequestRecord } from '../observe/record.ts';
 import type { UpstreamConnection } from '../upstream/contract.ts';
 import type { HttpRequestView } from './request-view.ts';
 
@@ -62,6 +62,7 @@ export class Journal {
   status = 0;
   bytesIn = 0;
   bytesOut = 0;
+  cache: CacheOutcome | null = null;
   /** The backend that was asked for this request, if one was. */
   notes: BackendNotes | null = null;
   readonly #clock: Clock;
@@ -79,6 +80,7 @@ export class Journal {
     this.status = 0;
     this.bytesIn = 0;
     this.bytesOut = 0;
+    this.cache = null;
     this.notes = null;
     this.#at = at;
     this.#startedAt = this.#clock.monotonic();
@@ -123,6 +125,7 @@ export class Journal {
       bytesIn: this.bytesIn,
       bytesOut: this.bytesOut,
       retries: notes === null ? 0 : notes.retries,
+      cache: this.cache,
       queueMs: notes === null ? null : notes.queueMs,
       connectMs: notes === null ? null : notes.connectMs,
       firstByteMs: notes === null ? null : notes.firstByteMs,
@@ -164,6 +167,7 @@ export function recordOfRefused(facts: RefusedHead): RequestRecord {
     phase: 'head',
     bytesIn: 0,
     retries: 0,
+    cache: null,
     queueMs: null,
     connectMs: null,
     firstByteMs: null,

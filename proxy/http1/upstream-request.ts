@@ -31,6 +31,8 @@ import { isSwitchAccepted } from './switch.ts';
 /** What is sent, and how a backend is picked for it. Stays as it is until the request is over. */
 export interface OutgoingRequest extends RequestWriting {
   readonly view: PickRequest;
+  /** Monotonic. */
+  readonly startedAt: number;
 }
 
 const FIRST_TRY: AcquireOptions = { websocket: false, tried: [], fresh: false };
@@ -40,6 +42,8 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
   timerDue = 0;
   timerQueued = false;
   readonly notes: BackendNotes;
+  readonly outcome = null;
+  readonly cacheStatus = null;
   readonly #environment: Environment;
   readonly #receiver: AnswerReceiver;
   readonly #request: OutgoingRequest;
@@ -53,7 +57,7 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
   #connection: UpstreamConnection | null = null;
   /** The head has to be composed and sent on the connection. */
   #headDue = false;
-  /** Inside `begin`…`flush`: what is sent waits for the first bytes of the body. */
+  /** Inside `start`…`flush`: what is sent waits for the first bytes of the body. */
   #corked = false;
   /** Body that came before there was a connection; the client is held back meanwhile. */
   #stash: Buffer[] = [];
@@ -77,12 +81,12 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
 
   // From the owner.
 
-  /** A new request stands in `request`. Its body, if it has one, and `flush` follow at once; `startedAt`: monotonic. */
-  begin(startedAt: number): void {
+  /** A new request stands in `request`. Its body, if it has one, and `flush` follow at once. */
+  start(): void {
     const { head } = this.#request.visitor;
     this.#serial++;
     this.#active = true;
-    this.notes.begin(startedAt);
+    this.notes.begin(this.#request.startedAt);
     this.#retries.begin();
     this.#requestDone = !head.hasBody;
     this.#corked = true;

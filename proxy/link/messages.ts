@@ -57,6 +57,8 @@ export type Question =
   | { readonly type: 'backends' }
   /** How one address of a service stands; answered by `BackendUse` of `proxy/upstream/upstreams.ts`. */
   | { readonly type: 'backend'; readonly service: string; readonly address: string }
+  /** Removes stored answers: of one path (its end may be `*`), or all of the service. Answered by their number. */
+  | { readonly type: 'purge'; readonly service: string; readonly path: string | null }
   /** A request of the recent past by its id; answered by its RequestRecord, or null. */
   | { readonly type: 'request'; readonly id: string };
 

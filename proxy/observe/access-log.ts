@@ -55,6 +55,7 @@ const DOMAIN = fragment(',"domain":"');
 const SERVICE = fragment(',"service":"');
 const BACKEND = fragment(',"backend":"');
 const RULE = fragment(',"rule":"');
+const CACHE = fragment(',"cache":"');
 const CAUSE = fragment(',"cause":"');
 const PHASE = fragment(',"phase":"');
 const ENDED_BY = fragment('","endedBy":"');
@@ -153,6 +154,7 @@ class JsonAccessLog implements AccessLog {
       line.integer(record.retries);
     }
     this.#quoted(RULE, record.rule, ROOM.rule);
+    this.#quoted(CACHE, record.cache, 16);
     this.#quoted(CAUSE, record.cause, 32);
   }
 

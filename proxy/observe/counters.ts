@@ -29,8 +29,14 @@ export const COUNT = {
   retries: 9,
   websockets: 10,
   tcp: 11,
+  /** First of six: requests by CACHE_OUTCOMES. */
+  cache: 12,
+  /** Bytes of bodies that no backend sent for their request. */
+  cacheBytes: 18,
 } as const;
-export const COUNTS = 12;
+export const COUNTS = 19;
+
+export const CACHE_OUTCOMES = ['hit', 'stale', 'revalidated', 'miss', 'collapsed', 'bypass'] as const;
 
 /** One service in a snapshot. All numbers are totals since `born`. */
 export interface ServiceStats {
@@ -53,6 +59,8 @@ export interface StatsSnapshot {
   /** Records that could not be counted or logged. */
   readonly failures: number;
   readonly logLinesDropped: number;
+  /** Memory that stored answers take now. */
+  readonly cacheBytes?: number;
   readonly causes: Readonly<Partial<Record<CauseCode, number>>>;
   readonly services: readonly ServiceStats[];
   readonly dryRuns?: DryRunTotals;
@@ -115,6 +123,13 @@ export class Counters {
         counts[COUNT.timeMs] = (counts[COUNT.timeMs] as number) + record.totalMs;
         const bucket = bucketOf(record.totalMs);
         service.times[bucket] = (service.times[bucket] as number) + 1;
+      }
+    }
+    if (record.cache !== null) {
+      const place = COUNT.cache + CACHE_OUTCOMES.indexOf(record.cache);
+      counts[place] = (counts[place] as number) + 1;
+      if (record.cache !== 'miss' && record.cache !== 'bypass') {
+        counts[COUNT.cacheBytes] = (counts[COUNT.cacheBytes] as number) + record.bytesOut;
       }
     }
     if (record.cause !== null) {

@@ -27,6 +27,7 @@ export function exampleRecord(changes: Partial<RequestRecord> = {}): RequestReco
     bytesIn: 0,
     bytesOut: 5_120,
     retries: 0,
+    cache: null,
     queueMs: null,
     connectMs: 0.25,
     firstByteMs: 12.5,

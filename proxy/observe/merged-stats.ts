@@ -22,6 +22,7 @@ interface Baseline {
   from: number;
   ended: boolean;
   connectionsActive: number;
+  cacheBytes: number;
   readonly totals: Map<string, number>;
   readonly services: Map<string, { readonly born: number; readonly merged: MergedService }>;
 }
@@ -51,6 +52,7 @@ export class MergedStats {
     baseline.from = from;
     baseline.ended = false;
     baseline.connectionsActive = stats.connectionsActive;
+    baseline.cacheBytes = amount(stats.cacheBytes);
     this.#advance(baseline, 'connections', stats.connectionsTotal);
     this.#advance(baseline, 'failures', stats.failures);
     this.#advance(baseline, 'logLinesDropped', stats.logLinesDropped);
@@ -84,6 +86,7 @@ export class MergedStats {
       if (baseline.from !== from) continue;
       baseline.ended = true;
       baseline.connectionsActive = 0;
+      baseline.cacheBytes = 0;
     }
     const ended = [...this.#processes].filter(([, baseline]) => baseline.ended);
     for (const [process] of ended.slice(0, Math.max(0, ended.length - MAX_ENDED))) {
@@ -94,6 +97,12 @@ export class MergedStats {
   get connectionsActive(): number {
     let sum = 0;
     for (const baseline of this.#processes.values()) sum += baseline.connectionsActive;
+    return sum;
+  }
+
+  get cacheBytes(): number {
+    let sum = 0;
+    for (const baseline of this.#processes.values()) sum += baseline.cacheBytes;
     return sum;
   }
 
@@ -162,7 +171,14 @@ export class MergedStats {
   #baseline(process: string): Baseline {
     let baseline = this.#processes.get(process);
     if (baseline === undefined) {
-      baseline = { from: 0, ended: false, connectionsActive: 0, totals: new Map(), services: new Map() };
+      baseline = {
+        from: 0,
+        ended: false,
+        connectionsActive: 0,
+        cacheBytes: 0,
+        totals: new Map(),
+        services: new Map(),
+      };
       this.#processes.set(process, baseline);
     }
     return baseline;

@@ -3,7 +3,7 @@
  * the only labels that grow are services and rules, bounded and removed with them. The four names of Go reverse proxy stand first.
  */
 import { type Metric, Registry } from 'prom-client';
-import { COUNT, STATUS_CLASSES } from './counters.ts';
+import { CACHE_OUTCOMES, COUNT, STATUS_CLASSES } from './counters.ts';
 import { BOUNDS_MS } from './histogram.ts';
 import type { MergedService, MergedStats } from './merged-stats.ts';
 
@@ -77,6 +77,19 @@ export function trafficFamilies(stats: MergedStats): MetricFamily[] {
     family('kontrol_retries_total', 'Requests sent to a backend once more', COUNT.retries),
     family('kontrol_websockets_total', 'WebSockets that were opened and have ended', COUNT.websockets),
     family('kontrol_tcp_tunnels_total', 'Connections through TCP listeners that have ended', COUNT.tcp),
+    {
+      name: 'kontrol_cache_requests_total',
+      help: 'Requests to services with a cache or coalescing, by where the answer came from',
+      type: 'counter',
+      samples: services.flatMap(([service, { counts }]) =>
+        CACHE_OUTCOMES.map((outcome, i) => ({
+          labels: { service, outcome },
+          value: counts[COUNT.cache + i] ?? 0,
+        })).filter((sample) => sample.value > 0),
+      ),
+    },
+    family('kontrol_cache_sent_bytes_total', 'Bytes of bodies that came from memory', COUNT.cacheBytes),
+    gauge('kontrol_cache_bytes', 'Memory that stored answers take', stats.cacheBytes),
     {
       name: 'kontrol_rule_dry_runs_total',
       help: 'Requests and connections that a rule under dry run would have decided, by outcome',

@@ -14,6 +14,13 @@ export type Phase =
   | 'done';
 export type EndedBy = 'complete' | 'client' | 'backend' | 'proxy';
 
+/**
+ * Where the answer came from, for services with a cache or coalescing: a stored answer that was fresh (`hit`), past its
+ * lifetime (`stale`) or confirmed by the backend (`revalidated`); the backend (`miss`); the request of another visitor
+ * (`collapsed`); or the backend because this request may not share (`bypass`).
+ */
+export type CacheOutcome = 'hit' | 'stale' | 'revalidated' | 'miss' | 'collapsed' | 'bypass';
+
 export interface RequestRecord {
   readonly id: string;
   /** Milliseconds since 1970 when its head was complete. */
@@ -42,6 +49,7 @@ export interface RequestRecord {
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly retries: number;
+  readonly cache: CacheOutcome | null;
   /** Milliseconds; null where the phase was not reached. */
   readonly queueMs: number | null;
   readonly connectMs: number | null;

@@ -1,8 +1,10 @@
 /** Everything the protocol engines use of a serving process; made once in `start.ts`, faked in protocol tests. */
+
 import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import type { ResolvedLimits } from '../../shared/model/settings.ts';
 import type { Decision, RequestView } from '../../shared/routing/decision.ts';
+import type { SharedAnswers } from '../cache/shared-answers.ts';
 import type { Observer } from '../observe/record.ts';
 import type { Pages } from '../pages/contract.ts';
 import type { TimerWheel } from '../stream/timer-wheel.ts';
@@ -19,6 +21,8 @@ export interface Environment {
   /** Port that HTTPS visitors see. */
   readonly publicHttpsPort: number;
   readonly upstreams: Upstreams;
+  /** Answers for several visitors; absent: each request is sent for itself. */
+  readonly answers?: SharedAnswers;
   readonly pages: Pages;
   readonly observer: Observer;
   readonly timers: TimerWheel;

@@ -12,6 +12,7 @@ import { drainSinks } from '../../shared/log-destination.ts';
 import { packageRoot } from '../../shared/package-root.ts';
 import { country } from '../../shared/routing/geo.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
+import { SharedAnswers } from '../cache/shared-answers.ts';
 import type {
   FromServing,
   PrimaryToServing,
@@ -49,6 +50,7 @@ export class ServingProcess {
   readonly #timers: TimerWheel;
   readonly #table: AppliedTable;
   readonly #upstreams: ManagedUpstreams;
+  readonly #answers: SharedAnswers;
   readonly #observer: ProcessObserver;
   readonly #dryRuns: DryRuns;
   readonly #connections = new Connections();
@@ -110,12 +112,16 @@ export class ServingProcess {
         onDryRun: (rule, outcome, address) => this.#dryRuns.took(rule, outcome, address),
       },
       {
-        setService: (name, service) => this.#upstreams.setService(name, service),
+        setService: (name, service) => {
+          this.#upstreams.setService(name, service);
+          this.#answers.setService(name, service);
+        },
         serviceNames: () => this.#upstreams.serviceNames(),
         setBrand: (name, templates) => pages.setBrand(name, templates),
         certificatesChanged: (table) => certificates.update(table),
       },
     );
+    this.#answers = new SharedAnswers(() => environment);
     this.#observer = observerFor(settings, log, (name) => this.#table.current?.service(name) !== undefined);
     const trusted = new AddressSet(settings.trustedProxies);
     const environment: Environment = {
@@ -125,6 +131,7 @@ export class ServingProcess {
       trusts: (address) => trusted.has(address),
       publicHttpsPort,
       upstreams: this.#upstreams,
+      answers: this.#answers,
       pages,
       observer: this.#observer,
       timers: this.#timers,
@@ -288,13 +295,15 @@ export class ServingProcess {
   #sendStats(): void {
     const full = this.#fullStats;
     this.#fullStats = false;
-    const stats = { ...this.#observer.snapshot(full), dryRuns: this.#dryRuns.totals() };
+    const cacheBytes = this.#answers.bytes;
+    const stats = { ...this.#observer.snapshot(full), dryRuns: this.#dryRuns.totals(), cacheBytes };
     this.#send({ type: 'stats', stats });
   }
 
   #answer(question: Question): unknown {
     if (question.type === 'backends') return this.#upstreams.status();
     if (question.type === 'backend') return this.#upstreams.use(question.service, question.address);
+    if (question.type === 'purge') return this.#answers.purge(question.service, question.path);
     return this.#observer.recent.find(question.id) ?? null;
   }
 

@@ -184,6 +184,7 @@ export class TcpConnection implements Acquirer, ByteStreamHandler, PickRequest {
       bytesIn: tunnel?.bytesIn ?? 0,
       bytesOut: tunnel?.bytesOut ?? 0,
       retries: 0,
+      cache: null,
       queueMs: this.#connection?.queuedMs ?? null,
       connectMs: this.#connection?.connectMs ?? null,
       firstByteMs: null,

@@ -1,0 +1,457 @@
+/**
+ * One request to a backend whose answer several visitors may get. They wait together; when the head comes it decides:
+ * the answer is for all of them, or for the one whose request it was, and the others go on without. Its body is kept
+ * while there are readers, so that each may take it at its own pace; how much is kept is bounded, and the backend is
+ * never held back by a slow visitor while another one waits.
+ */
+import type { CauseCode } from '../../shared/causes.ts';
+import type { AnswerReceiver } from '../http1/answer-source.ts';
+import { logFailure } from '../http1/failure.ts';
+import type { PageOptions } from '../http1/own-answer.ts';
+import type { ResponseFraming, ResponseHead } from '../http1/response-head.ts';
+import { UpstreamRequest } from '../http1/upstream-request.ts';
+import type { EndedBy, Phase } from '../observe/record.ts';
+import type { Environment } from '../serving/environment.ts';
+import { KeptBody } from './body.ts';
+import type { CopiedRequest } from './copied-request.ts';
+import { KeptHead } from './kept-head.ts';
+import type { Plan } from './plan.ts';
+import type { Carrier, Readable, Reader } from './reader.ts';
+import { isShareable, isStream, servesError, type Terms, termsOf, useOf } from './rules.ts';
+import type { ServiceAnswers } from './service-answers.ts';
+import { type Selecting, StoredAnswer, selectingOf, selects } from './store.ts';
+
+/** A longer answer that is not stored is for one visitor. */
+export const MAX_SHARED = 1_048_576;
+/** An answer longer than this part of the cache is not stored. */
+const LARGEST_PART = 8;
+/** A lone reader may be this far behind its backend. */
+const MAX_BEHIND = 65_536;
+const ERRORS: ReadonlySet<number> = new Set([500, 502, 503, 504]);
+
+/**
+ * `waiting` for the head; `shared`: read by all; `followed`: too long for that, read by one; `direct`: handed on to
+ * one as it comes; `renewing`: the backend says that the stored answer is still good.
+ */
+type Mode = 'waiting' | 'shared' | 'followed' | 'direct' | 'renewing' | 'over';
+
+export class Flight implements AnswerReceiver, Carrier {
+  readonly plan: Plan;
+  readonly #environment: Environment;
+  readonly #service: ServiceAnswers;
+  readonly #request: CopiedRequest;
+  /** The stored answer that is asked for anew. */
+  readonly #kept: StoredAnswer | null;
+  readonly #upstream: UpstreamRequest;
+  readonly #readers = new Set<Reader>();
+  /** The visitor whose request is sent; null once it has left, or when the answer is renewed for nobody. */
+  #leader: Reader | null;
+  #mode: Mode = 'waiting';
+  #answer: (Readable & { length: number }) | null = null;
+  #terms: Terms | null = null;
+  #selecting: Selecting = [];
+  #renewal: KeptHead | null = null;
+  /** The stored answer was purged or overtaken meanwhile: what comes is not stored. */
+  #forgotten = false;
+  #taken = 0;
+  readonly #requestAt: number;
+
+  constructor(
+    environment: Environment,
+    service: ServiceAnswers,
+    request: CopiedRequest,
+    plan: Plan,
+    leader: Reader | null,
+    kept: StoredAnswer | null,
+  ) {
+    this.plan = plan;
+    this.#environment = environment;
+    this.#service = service;
+    this.#request = request;
+    this.#kept = kept;
+    this.#leader = leader;
+    this.#upstream = new UpstreamRequest(environment, request, this);
+    this.#requestAt = environment.clock.now();
+    if (leader !== null) {
+      this.#readers.add(leader);
+      leader.joined(this);
+      leader.notes = this.#upstream.notes;
+    }
+  }
+
+  start(): void {
+    if (this.#kept !== null) this.#kept.refreshing = true;
+    this.#upstream.start();
+    this.#upstream.flush();
+  }
+
+  get phase(): Phase {
+    return this.#upstream.phase;
+  }
+
+  get size(): number {
+    return this.#readers.size;
+  }
+
+  /** What is under way is not to be stored: it may be older than what made it invalid. Nobody joins any more. */
+  forget(): void {
+    this.#forgotten = true;
+    this.#terms = null;
+    this.#service.landed(this);
+  }
+
+  /** Whether the answer, as far as it is known, is for this visitor, too. */
+  takes(reader: Reader): boolean {
+    if (this.#mode === 'waiting') return true;
+    if (this.#mode !== 'shared' || this.#terms === null) return false;
+    const use = useOf(this.#terms, this.#terms.initialAgeMs, reader.plan.asked);
+    return use === 'fresh' && selects(this.#selecting, reader.asker.view);
+  }
+
+  join(reader: Reader): void {
+    this.#readers.add(reader);
+    reader.joined(this);
+    if (this.#mode === 'shared') this.#serve(reader);
+  }
+
+  // From the readers.
+
+  left(reader: Reader): void {
+    this.#readers.delete(reader);
+    if (this.#leader === reader) this.#leader = null;
+    if (this.#readers.size > 0) return;
+    this.#giveBack();
+    // What will be stored is worth its rest; a renewal has nobody to wait for it from the start.
+    const goesOn = this.#terms !== null || this.#kept?.refreshing === true;
+    if (this.#mode === 'over' || (goesOn && this.#mode !== 'direct')) return;
+    this.#end();
+  }
+
+  /** The visitor who is followed, or gets the answer directly, takes more. */
+  drained(): void {
+    if (this.#mode === 'direct') this.#upstream.clientDrained();
+    else if (this.#mode === 'followed' && this.#isNear()) this.#upstream.clientDrained();
+  }
+
+  // From the request to the backend.
+
+  get pendingBytes(): number {
+    const reader = this.#first();
+    if (reader === undefined) return 0;
+    const behind = this.#mode === 'followed' ? (this.#answer?.body.end ?? 0) - reader.position : 0;
+    return reader.asker.pendingBytes + behind;
+  }
+
+  onInformational(head: ResponseHead): boolean {
+    return this.#leader?.asker.onInformational(head) ?? false;
+  }
+
+  onSwitch(): void {
+    throw new Error('a request that is shared never asks for an upgrade');
+  }
+
+  onHead(head: ResponseHead, framing: ResponseFraming): boolean {
+    const { clock } = this.#environment;
+    const kept = this.#kept;
+    if (kept !== null && ERRORS.has(head.status) && this.#standIn()) return false;
+    const answer = KeptHead.of(head, clock.now());
+    if (kept !== null && head.status === 304) {
+      this.#mode = 'renewing';
+      this.#renewal = answer;
+      return false;
+    }
+    const length =
+      framing === 'none' && !this.plan.headOnly ? 0 : framing === 'chunked' ? -1 : head.contentLength;
+    const bodyLength = this.plan.headOnly ? 0 : length;
+    const shareable = isShareable(answer) && !isStream(answer);
+    this.#terms = shareable && framing !== 'close' ? this.#termsOf(answer) : null;
+    // What the backend cannot answer now may still be good later.
+    if (kept !== null && this.#terms === null && head.status < 500) this.#service.store?.remove(kept);
+    if (!shareable || bodyLength > this.#limit || !this.#take(Math.max(0, bodyLength))) {
+      this.#releaseAll();
+      return this.#goDirect(head, framing);
+    }
+    this.#selecting = selectingOf(answer, this.#request.view);
+    this.#regroup();
+    if (this.#terms === null) {
+      this.#service.landed(this);
+      if (this.#readers.size === 0 || (this.#readers.size === 1 && this.#leader !== null)) {
+        return this.#goDirect(head, framing);
+      }
+    }
+    this.#mode = 'shared';
+    this.#answer = { head: answer, body: new KeptBody(), length };
+    if (bodyLength > 0) this.#answer.body.reserve(bodyLength);
+    return false;
+  }
+
+  onBody(buffer: Buffer, start: number, end: number): void {
+    if (this.#mode === 'direct') {
+      this.#leader?.asker.onBody(buffer, start, end);
+      return;
+    }
+    const answer = this.#answer;
+    if (answer === null) return;
+    if (this.#mode === 'shared' && answer.length < 0) {
+      const size = end - start;
+      if (answer.body.end + size > this.#limit || !this.#take(size)) this.#outgrow();
+      // Nobody may be left.
+      if ((this.#mode as Mode) === 'over') return;
+    }
+    answer.body.append(buffer, start, end);
+  }
+
+  flushAnswer(): boolean {
+    if (this.#mode === 'direct') return this.#leader?.asker.flushAnswer() ?? true;
+    if (this.#mode !== 'shared' && this.#mode !== 'followed') return true;
+    this.#serveAll();
+    return this.#mode !== 'followed' || this.#isNear();
+  }
+
+  onBodyEnd(): void {
+    if (this.#mode === 'direct') {
+      this.#leader?.asker.onBodyEnd();
+      return;
+    }
+    this.#service.landed(this);
+    const answer = this.#answer;
+    if (answer === null) return;
+    answer.body.finish();
+    if (answer.length < 0 && this.#mode === 'shared') answer.length = answer.body.end;
+    if (this.#terms !== null) this.#keep(answer, this.#terms);
+  }
+
+  onDone(): void {
+    const mode = this.#mode;
+    const leader = this.#leader;
+    if (mode === 'direct') {
+      this.#end();
+      leader?.done();
+      return;
+    }
+    this.#mode = 'over';
+    if (this.#kept !== null) this.#kept.refreshing = false;
+    this.#upstream.close();
+    if (mode === 'renewing') this.#renew();
+    else this.#serveAll();
+    if (this.#readers.size === 0) this.#giveBack();
+  }
+
+  onUnanswered(cause: CauseCode, phase: Phase, endedBy: EndedBy, options?: PageOptions): void {
+    if (this.#standIn()) return;
+    const readers = [...this.#readers];
+    this.#end();
+    for (const reader of readers) reader.unanswered(cause, phase, endedBy, options);
+  }
+
+  onBroken(cause: CauseCode, endedBy: EndedBy): void {
+    const readers = [...this.#readers];
+    this.#end();
+    for (const reader of readers) reader.broken(cause, endedBy);
+  }
+
+  pauseBody(): void {}
+  resumeBody(): void {}
+
+  onException(error: unknown): void {
+    logFailure(this.#environment.log, error, this.#request.requestId);
+    const readers = [...this.#readers];
+    this.#end();
+    for (const reader of readers) {
+      if (reader.began) reader.broken('internal', 'proxy');
+      else reader.unanswered('internal', 'wait', 'proxy');
+    }
+  }
+
+  // Inside.
+
+  get #limit(): number {
+    const { cache } = this.#service.config;
+    return this.#terms === null || cache === null
+      ? MAX_SHARED
+      : Math.max(MAX_SHARED, cache.size / LARGEST_PART);
+  }
+
+  #termsOf(answer: KeptHead): Terms | null {
+    const { cache } = this.#service.config;
+    if (cache === null || !this.plan.caches || this.plan.headOnly || this.#forgotten) return null;
+    const times = { requestAt: this.#requestAt, responseAt: this.#environment.clock.now() };
+    return termsOf(answer, this.plan.asked, times, cache);
+  }
+
+  /** The answer is the leader's alone, who gets it as it comes. */
+  #goDirect(head: ResponseHead, framing: ResponseFraming): boolean {
+    const leader = this.#leader;
+    this.#terms = null;
+    this.#service.landed(this);
+    if (leader === null) {
+      this.#end();
+      return false;
+    }
+    this.#mode = 'direct';
+    leader.direct(this.plan.caches ? `kontrol; fwd=${this.#reason}` : null, this.plan.caches ? 'miss' : null);
+    return leader.asker.onHead(head, framing);
+  }
+
+  get #reason(): string {
+    return this.#kept === null ? 'uri-miss' : 'stale';
+  }
+
+  /** All but the leader go on without this answer. */
+  #releaseAll(): void {
+    this.#service.unshareable(this.plan, this.#environment.clock.monotonic());
+    for (const reader of [...this.#readers]) if (reader !== this.#leader) this.#release(reader);
+  }
+
+  #release(reader: Reader): void {
+    this.#readers.delete(reader);
+    reader.left();
+    this.#service.alone(reader);
+  }
+
+  /** Those for whom the answer is not, because `Vary` names a field in which they differ, try again together. */
+  #regroup(): void {
+    if (this.#selecting.length === 0) return;
+    const others = [...this.#readers].filter(
+      (reader) => reader !== this.#leader && !selects(this.#selecting, reader.asker.view),
+    );
+    if (others.length === 0) return;
+    this.#service.landed(this);
+    for (const reader of others) {
+      this.#readers.delete(reader);
+      reader.left();
+    }
+    for (const reader of others) this.#service.again(reader);
+  }
+
+  /** It became too long to be kept for all. Only one visitor has begun to read it; the others are free to go. */
+  #outgrow(): void {
+    const first = this.#first();
+    this.#terms = null;
+    this.#service.landed(this);
+    this.#service.unshareable(this.plan, this.#environment.clock.monotonic());
+    this.#mode = 'followed';
+    for (const reader of [...this.#readers]) if (reader !== first) this.#release(reader);
+    if (first === undefined) this.#end();
+    else this.#serveAll();
+  }
+
+  /** Whoever reads an answer without a length while it comes. */
+  #first(): Reader | undefined {
+    for (const reader of this.#readers) if (reader.began) return reader;
+    return this.#readers.values().next().value;
+  }
+
+  #isNear(): boolean {
+    const reader = this.#first();
+    const body = this.#answer?.body;
+    if (reader === undefined || body === undefined) return true;
+    body.discardTo(reader.position);
+    return body.end - reader.position <= MAX_BEHIND;
+  }
+
+  #serveAll(): void {
+    const answer = this.#answer;
+    if (answer === null) return;
+    // Without a length the others wait for the end: nobody is cut because it was slow and the answer too long.
+    const whole = answer.length >= 0 || answer.body.complete;
+    const first = whole ? undefined : this.#first();
+    for (const reader of [...this.#readers]) if (whole || reader === first) this.#serve(reader);
+  }
+
+  #serve(reader: Reader): void {
+    const answer = this.#answer;
+    if (answer === null || reader.over) return;
+    if (reader.began) {
+      reader.pump();
+      return;
+    }
+    if (answer.length < 0 && reader !== this.#first()) return;
+    const collapsed = reader !== this.#leader;
+    reader.read(answer, {
+      ageSeconds: null,
+      cacheStatus: this.#statusFor(collapsed),
+      outcome: collapsed ? 'collapsed' : 'miss',
+    });
+  }
+
+  #statusFor(collapsed: boolean): string {
+    if (!this.plan.caches) return collapsed ? 'kontrol; fwd=miss; collapsed' : '';
+    const stored = this.#terms === null ? '' : '; stored';
+    return `kontrol; fwd=${this.#reason}${collapsed ? '; collapsed' : stored}`;
+  }
+
+  #keep({ head, body }: Readable, terms: Terms): void {
+    const { uri, key, build, paths } = this.plan;
+    const receivedAt = this.#environment.clock.monotonic();
+    const answer = new StoredAnswer({
+      ...{ head, terms, receivedAt, body, uri, key, build, paths },
+      selecting: this.#selecting,
+    });
+    this.#service.keep(answer, this.plan);
+  }
+
+  /** The stored answer is given although it is stale, because a new one cannot be had. */
+  #standIn(): boolean {
+    const kept = this.#kept;
+    if (kept === null || this.#mode !== 'waiting') return false;
+    if (!servesError(kept.terms, kept.ageMs(this.#environment.clock.monotonic()))) return false;
+    const readers = [...this.#readers];
+    this.#end();
+    for (const reader of readers) {
+      if (useOf(kept.terms, 0, reader.plan.asked) === 'unusable')
+        reader.unanswered('backend_reset', 'wait', 'backend');
+      else this.#service.serve(reader, kept, 'stale', '; detail=stale-if-error');
+    }
+    return true;
+  }
+
+  /** RFC 9111 §4.3.4. */
+  #renew(): void {
+    const kept = this.#kept as StoredAnswer;
+    const renewal = this.#renewal as KeptHead;
+    const readers = [...this.#readers];
+    const tag = renewal.field('etag');
+    this.#service.store?.remove(kept);
+    const other = tag !== undefined && tag !== kept.head.field('etag');
+    if (!other) {
+      kept.head = kept.head.updated(renewal);
+      const terms = this.#termsOf(kept.head);
+      kept.receivedAt = this.#environment.clock.monotonic();
+      if (terms !== null) {
+        kept.terms = terms;
+        this.#service.keep(kept, this.plan);
+      }
+    }
+    for (const reader of readers) {
+      this.#readers.delete(reader);
+      reader.left();
+      if (other || !selects(kept.selecting, reader.asker.view)) this.#service.again(reader);
+      else this.#service.serve(reader, kept, 'revalidated');
+    }
+  }
+
+  #take(bytes: number): boolean {
+    if (!this.#service.budget.take(bytes)) return false;
+    this.#taken += bytes;
+    return true;
+  }
+
+  #giveBack(): void {
+    this.#service.budget.give(this.#taken);
+    this.#taken = 0;
+  }
+
+  /** Nothing is asked any more. Readers who read what is there are not touched. */
+  #end(): void {
+    if (this.#mode === 'over') return;
+    this.#mode = 'over';
+    if (this.#kept !== null) this.#kept.refreshing = false;
+    this.#service.landed(this);
+    this.#upstream.abandon();
+    this.#upstream.close();
+    this.#giveBack();
+    for (const reader of this.#readers) reader.left();
+    this.#readers.clear();
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * What sharing means for one request: whether it may take an answer that others get, wait for one under way, leave one
+ * behind, and by what it is told apart from other requests. A request that may do nothing of that has no plan.
+ */
+import type { Forward } from '../../shared/routing/decision.ts';
+import { normalisePath } from '../../shared/routing/path.ts';
+import * as kind from '../http1/field-kinds.ts';
+import type { HttpRequestView } from '../http1/request-view.ts';
+import type { RequestSource } from '../http1/request-writer.ts';
+import { parseCacheControl } from './cache-control.ts';
+import { type Conditions, conditionsOf } from './conditions.ts';
+import type { AskedFor } from './rules.ts';
+
+export interface Plan {
+  /** What the visitor asked for, absolute. */
+  readonly uri: string;
+  /** Everything else that decides about the answer, apart from what `Vary` names. */
+  readonly key: string;
+  /** Requests that are the same under this name may wait for one answer; null: it waits for nobody. */
+  readonly flight: string | null;
+  readonly build: number;
+  readonly paths: readonly string[];
+  readonly asked: AskedFor;
+  readonly headOnly: boolean;
+  /** Its answer may be taken from the store, and go there. */
+  readonly caches: boolean;
+  readonly conditions: Conditions | null;
+  /** Value of Range; only a stored answer serves it. */
+  readonly range: string | undefined;
+}
+
+/** Conditions that only the backend can judge. */
+const FOR_THE_BACKEND = ['if-match', 'if-unmodified-since', 'if-range'] as const;
+/** What a trusted peer says of the visitor, and backends make links of. */
+const TRUSTED = [
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-forwarded-port',
+  'x-forwarded-prefix',
+  'forwarded',
+] as const;
+
+/** Null: a backend is asked for this visitor alone. */
+export function planOf(visitor: RequestSource, view: HttpRequestView, decision: Forward): Plan | null {
+  const { head } = visitor;
+  const { coalesce, cache } = decision.service.config;
+  const { method } = head;
+  if ((method !== 'GET' && method !== 'HEAD') || head.hasBody || head.websocket || head.expectContinue)
+    return null;
+  if (head.fields.find(kind.UPGRADE) >= 0 || head.asterisk) return null;
+  for (const name of FOR_THE_BACKEND) if (view.header(name) !== undefined) return null;
+  const asked = askedFor(view);
+  const conditions = conditionsOf(view);
+  const range = view.header('range');
+  const cookies = asked.cookie && coalesce?.withCookies !== true;
+  const alone = asked.authorization || cookies || range !== undefined;
+  if (asked.control.noStore || (cache === null && (alone || conditions !== null))) return null;
+  const target = decision.path === null ? view.target : decision.path + view.query;
+  const key = keyOf(visitor, view, decision, coalesce?.headers ?? [], target);
+  const uri = uriOf(visitor, view);
+  const forwarded = decision.path ?? view.rawPath;
+  return {
+    uri,
+    key,
+    flight: alone ? null : flightOf(method, view, uri, key),
+    build: decision.key.key,
+    paths: [...new Set([view.rawPath, forwarded].map(plain))],
+    asked,
+    headOnly: method === 'HEAD',
+    caches: cache !== null,
+    conditions,
+    range: method === 'GET' ? range : undefined,
+  };
+}
+
+/** The path as purges name it. */
+export function plain(path: string): string {
+  return normalisePath(path)?.path ?? path;
+}
+
+function askedFor(view: HttpRequestView): AskedFor {
+  // A request from before Cache-Control says the same by Pragma (RFC 9111 §5.4).
+  const said =
+    view.header('cache-control') ?? (/no-cache/i.test(view.header('pragma') ?? '') ? 'no-cache' : undefined);
+  return {
+    control: parseCacheControl(said),
+    authorization: view.header('authorization') !== undefined,
+    cookie: view.header('cookie') !== undefined,
+  };
+}
+
+/** What the visitor asked for; the host in lower case, with its port as it was given. */
+export function uriOf({ head }: RequestSource, view: HttpRequestView): string {
+  const authority = head.text(head.authorityStart, head.authorityEnd).toLowerCase();
+  return `${view.secure ? 'https' : 'http'}://${authority}${view.target}`;
+}
+
+/** Values are told apart from one another and from absent ones by their JSON. */
+function keyOf(
+  visitor: RequestSource,
+  view: HttpRequestView,
+  decision: Forward,
+  headers: readonly string[],
+  target: string,
+): string {
+  const { request, labels } = decision;
+  const changes = request === null ? null : [request.set, request.add, [...request.remove]];
+  const chosen = headers.map((name) => view.header(name) ?? null);
+  const trusted = visitor.trusted ? TRUSTED.map((name) => view.header(name) ?? null) : null;
+  return JSON.stringify([labels.domain, decision.key.key, target, changes, chosen, trusted]);
+}
+
+/** What `Vary` names most often is taken in from the start. */
+function flightOf(method: string, view: HttpRequestView, uri: string, key: string): string {
+  const fields = ['accept-encoding', 'cache-control', 'cookie'].map((name) => view.header(name) ?? null);
+  return JSON.stringify([method, uri, fields, key]);
+}

@@ -1,0 +1,227 @@
+/**
+ * The answers of one service that several visitors may get, in one process: those under way, by the requests that may
+ * wait for them, and the stored ones. Each request is given to one of them here, or sent for itself.
+ */
+import type { ResolvedCache, ResolvedCoalesce } from '../../shared/model/service.ts';
+import type { Environment } from '../serving/environment.ts';
+import { AloneRequest } from './alone.ts';
+import type { Budget } from './budget.ts';
+import { copyRequest } from './copied-request.ts';
+import { Flight } from './flight.ts';
+import { Gate } from './gate.ts';
+import { type Plan, plain } from './plan.ts';
+import type { Reader } from './reader.ts';
+import { useOf } from './rules.ts';
+import { Store, type StoredAnswer } from './store.ts';
+
+/** For so long nobody waits for an answer that turned out to be for one visitor. */
+const UNSHAREABLE_MS = 10_000;
+const MAX_UNSHAREABLE = 10_000;
+/** A request waits for another answer that it may not have at most so often. */
+const MAX_ATTEMPTS = 3;
+const DEFAULT_WAITERS = 1_000;
+
+export interface SharingConfig {
+  readonly coalesce: ResolvedCoalesce | null;
+  readonly cache: ResolvedCache | null;
+}
+
+export class ServiceAnswers {
+  config: SharingConfig;
+  store: Store | null;
+  readonly budget: Budget;
+  readonly #environment: Environment;
+  /** Those that may be waited for. */
+  readonly #joinable = new Map<string, Flight>();
+  readonly #flights = new Set<Flight>();
+  /** By flight name, until when (monotonic) nobody waits. In order of time. */
+  readonly #unshareable = new Map<string, number>();
+  readonly #gate = new Gate();
+  /** Called after something was stored; it may have to make room elsewhere. */
+  readonly #onKept: () => void;
+
+  constructor(environment: Environment, config: SharingConfig, budget: Budget, onKept: () => void) {
+    this.#environment = environment;
+    this.config = config;
+    this.budget = budget;
+    this.#onKept = onKept;
+    this.store = config.cache === null ? null : new Store(config.cache.size);
+  }
+
+  configure(config: SharingConfig): void {
+    this.config = config;
+    if (config.cache === null) {
+      this.forget(() => true);
+      this.store = null;
+    } else if (this.store === null) this.store = new Store(config.cache.size);
+    else this.store.resize(config.cache.size);
+  }
+
+  // For a reader.
+
+  begin(reader: Reader): void {
+    const { plan } = reader;
+    const { control } = plan.asked;
+    const kept = plan.caches ? this.#fromStore(reader) : null;
+    if (reader.began || reader.over) return;
+    if (plan.caches && control.onlyIfCached) {
+      reader.unanswered('not_cached', 'decide', 'proxy');
+      return;
+    }
+    const request = plan.range === undefined ? this.#join(reader) : 'alone';
+    if (request === 'joined') return;
+    const copy = request === 'alone' ? null : copyRequest(reader.asker, kept?.head ?? null);
+    if (copy === null) {
+      this.#goAlone(reader, () => {});
+      return;
+    }
+    const flight = new Flight(this.#environment, this, copy, plan, reader, kept);
+    this.#register(flight, request === 'lead' ? plan.flight : null);
+    flight.start();
+  }
+
+  /** Gives it the stored answer. */
+  serve(reader: Reader, kept: StoredAnswer, outcome: 'hit' | 'stale' | 'revalidated', detail = ''): void {
+    const ageMs = kept.ageMs(this.#environment.clock.monotonic());
+    const ttl = Math.floor((kept.terms.lifetimeMs - ageMs) / 1_000);
+    const how = outcome === 'revalidated' ? 'fwd=stale; fwd-status=304' : `hit; ttl=${ttl}`;
+    reader.read(
+      { head: kept.head, body: kept.body, length: kept.body.end },
+      { ageSeconds: Math.floor(ageMs / 1_000), cacheStatus: `kontrol; ${how}${detail}`, outcome },
+    );
+  }
+
+  // For a flight.
+
+  /** Nobody joins it any more. */
+  landed(flight: Flight): void {
+    this.#flights.delete(flight);
+    const name = flight.plan.flight;
+    if (name !== null && this.#joinable.get(name) === flight) this.#joinable.delete(name);
+  }
+
+  /** What it waited for is not for it: it tries again, with others like it. */
+  again(reader: Reader): void {
+    if (reader.over) return;
+    if (++reader.attempts >= MAX_ATTEMPTS) this.alone(reader);
+    else this.begin(reader);
+  }
+
+  /** It asks a backend for itself, when it is its turn. */
+  alone(reader: Reader): void {
+    this.#gate.enter(() => {
+      if (reader.over) this.#gate.passed();
+      else this.#goAlone(reader, () => this.#gate.passed());
+    });
+  }
+
+  /** Requests like this one do not wait for each other for a while. */
+  unshareable(plan: Plan, monotonic: number): void {
+    if (plan.flight === null) return;
+    this.#unshareable.delete(plan.flight);
+    if (this.#unshareable.size >= MAX_UNSHAREABLE) {
+      for (const oldest of this.#unshareable.keys()) {
+        this.#unshareable.delete(oldest);
+        break;
+      }
+    }
+    this.#unshareable.set(plan.flight, monotonic + UNSHAREABLE_MS);
+  }
+
+  keep(answer: StoredAnswer, plan: Plan): void {
+    if (this.store === null || !this.store.put(answer)) return;
+    if (plan.flight !== null) this.#unshareable.delete(plan.flight);
+    this.#onKept();
+  }
+
+  // For the table, purges and unsafe requests.
+
+  /** Removes what `unwanted` says, and stores nothing of what is under way for the same. Answers how many went. */
+  forget(unwanted: (facts: Pick<StoredAnswer, 'uri' | 'paths' | 'build'>) => boolean): number {
+    for (const flight of [...this.#flights]) if (unwanted(flight.plan)) flight.forget();
+    return this.store?.purge(unwanted) ?? 0;
+  }
+
+  /** A path that ends with `*` names all that begin with it. */
+  purge(path: string | null): number {
+    if (path === null) return this.forget(() => true);
+    if (path.endsWith('*')) {
+      const prefix = path.slice(0, -1);
+      return this.forget(({ paths }) => paths.some((one) => one.startsWith(prefix)));
+    }
+    const wanted = plain(path);
+    return this.forget(({ paths }) => paths.includes(wanted));
+  }
+
+  /** An unsafe request to this URI succeeded (RFC 9111 §4.4). */
+  invalidate(uri: string): void {
+    for (const flight of [...this.#flights]) if (flight.plan.uri === uri) flight.forget();
+    this.store?.invalidate(uri);
+  }
+
+  // Inside.
+
+  /** Answers from the store if that may be; otherwise the stale answer that may be renewed, or null. */
+  #fromStore(reader: Reader): StoredAnswer | null {
+    const { plan, asker } = reader;
+    const kept = this.store?.find(plan.uri, plan.key, asker.view) ?? null;
+    if (kept === null) return null;
+    const use = useOf(kept.terms, kept.ageMs(this.#environment.clock.monotonic()), plan.asked);
+    switch (use) {
+      case 'fresh':
+        this.serve(reader, kept, 'hit');
+        return null;
+      case 'stale':
+        this.serve(reader, kept, 'stale');
+        return null;
+      case 'stale-and-refresh':
+        // Begun first: the exchange may have the next request when it has its answer.
+        this.#refresh(reader, kept);
+        this.serve(reader, kept, 'stale');
+        return null;
+      case 'revalidate':
+        return plan.headOnly ? null : kept;
+      case 'unusable':
+        return null;
+      default:
+        return use satisfies never;
+    }
+  }
+
+  #refresh(reader: Reader, kept: StoredAnswer): void {
+    const { plan } = reader;
+    if (kept.refreshing || plan.headOnly || plan.range !== undefined) return;
+    const copy = copyRequest(reader.asker, kept.head);
+    if (copy === null) return;
+    const flight = new Flight(this.#environment, this, copy, plan, null, kept);
+    const free = plan.flight !== null && !this.#joinable.has(plan.flight);
+    this.#register(flight, free ? plan.flight : null);
+    flight.start();
+  }
+
+  #register(flight: Flight, name: string | null): void {
+    this.#flights.add(flight);
+    if (name !== null) this.#joinable.set(name, flight);
+  }
+
+  /** Waits for an answer under way; `lead`: for its own, and others may wait for that; `own`: nobody may. */
+  #join(reader: Reader): 'joined' | 'lead' | 'own' | 'alone' {
+    const { plan } = reader;
+    if (plan.flight === null) return 'own';
+    const until = this.#unshareable.get(plan.flight);
+    if (until !== undefined) {
+      if (until > this.#environment.clock.monotonic()) return plan.caches && !plan.headOnly ? 'own' : 'alone';
+      this.#unshareable.delete(plan.flight);
+    }
+    const flight = this.#joinable.get(plan.flight);
+    if (flight === undefined) return 'lead';
+    const waiters = this.config.coalesce?.waiters ?? DEFAULT_WAITERS;
+    if (flight.size > waiters || !flight.takes(reader)) return 'own';
+    flight.join(reader);
+    return 'joined';
+  }
+
+  #goAlone(reader: Reader, onHead: () => void): void {
+    new AloneRequest(this.#environment, reader, onHead).start();
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * Answers that several visitors may get, of all services of a process: dog-pile protection (`coalesce`) and the cache.
+ * A request comes here only after it was decided: rules, limits and maintenance are never passed by.
+ */
+import type { CompiledService } from '../../shared/routing/decision.ts';
+import type { ResponseHead } from '../http1/response-head.ts';
+import type { Environment } from '../serving/environment.ts';
+import { Budget } from './budget.ts';
+import { KeptHead } from './kept-head.ts';
+import { planOf, uriOf } from './plan.ts';
+import { type Asker, Reader } from './reader.ts';
+import { ServiceAnswers } from './service-answers.ts';
+
+/** Bytes of answers under way that are kept for more than one visitor, per process. */
+const MAX_UNDER_WAY = 64 * 1_048_576;
+/** Bytes of stored answers of all services, per process; each service has its own, smaller bound. */
+const MAX_STORED = 1_024 * 1_048_576;
+
+interface Known {
+  readonly answers: ServiceAnswers;
+  compiled: CompiledService;
+}
+
+export class SharedAnswers {
+  readonly #environment: () => Environment;
+  readonly #services = new Map<string, Known>();
+  readonly #underWay = new Budget(MAX_UNDER_WAY);
+  readonly #maxStored: number;
+
+  /** `environment` is asked for with the first request. */
+  constructor(environment: () => Environment, maxStored: number = MAX_STORED) {
+    this.#environment = environment;
+    this.#maxStored = maxStored;
+  }
+
+  /** Bytes of memory that stored answers take. */
+  get bytes(): number {
+    let sum = 0;
+    for (const { answers } of this.#services.values()) sum += answers.store?.bytes ?? 0;
+    return sum;
+  }
+
+  /** Bytes of answers under way; for leak tests. */
+  get underWay(): number {
+    return this.#underWay.taken;
+  }
+
+  /** The source of the answer to a request of a service that shares; null when a backend is asked for it alone. */
+  sourceFor(asker: Asker): Reader | null {
+    const { service } = asker.decision;
+    const plan = planOf(asker.visitor, asker.view, asker.decision);
+    if (plan === null) return null;
+    const { answers } = this.#known(service);
+    return new Reader(this.#environment(), asker, plan, (reader) => answers.begin(reader));
+  }
+
+  /** A backend answered a request that was not shared: one that changed something makes stored answers invalid. */
+  forwarded(asker: Asker, head: ResponseHead): void {
+    const { visitor, view, decision } = asker;
+    const { method } = visitor.head;
+    if (method === 'GET' || method === 'HEAD' || method === 'OPTIONS' || head.status >= 400) return;
+    const answers = this.#services.get(decision.service.name)?.answers;
+    if (answers === undefined) return;
+    const uri = uriOf(visitor, view);
+    answers.invalidate(uri);
+    const answer = KeptHead.of(head, view.now);
+    for (const name of ['location', 'content-location']) {
+      const other = sameOrigin(answer.field(name), uri);
+      if (other !== null) answers.invalidate(other);
+    }
+  }
+
+  /** The table has this service now, or has it no more. Answers that it would not give any more go. */
+  setService(name: string, compiled: CompiledService | null): void {
+    const known = this.#services.get(name);
+    if (known === undefined) return;
+    const { answers } = known;
+    const before = known.compiled;
+    if (compiled === null || !shares(compiled)) {
+      answers.configure({ coalesce: null, cache: null });
+      this.#services.delete(name);
+      return;
+    }
+    known.compiled = compiled;
+    answers.configure(compiled.config);
+    if (leadsElsewhere(before, compiled)) answers.forget(() => true);
+    else {
+      const gone = [...before.keys.keys()].filter((build) => !isSameBuild(before, compiled, build));
+      if (gone.length > 0) answers.forget(({ build }) => gone.includes(build));
+    }
+  }
+
+  /** Removes stored answers; a path that ends with `*` names all that begin with it, null means all. How many went. */
+  purge(service: string, path: string | null): number {
+    return this.#services.get(service)?.answers.purge(path) ?? 0;
+  }
+
+  #known(compiled: CompiledService): Known {
+    let known = this.#services.get(compiled.name);
+    if (known === undefined) {
+      const answers = new ServiceAnswers(this.#environment(), compiled.config, this.#underWay, () =>
+        this.#makeRoom(answers),
+      );
+      known = { answers, compiled };
+      this.#services.set(compiled.name, known);
+    }
+    return known;
+  }
+
+  /** At the bound of the process a service makes room among its own. */
+  #makeRoom(answers: ServiceAnswers): void {
+    while (this.bytes > this.#maxStored && answers.store?.drop() === true);
+  }
+}
+
+export function shares({ config }: CompiledService): boolean {
+  return config.coalesce !== null || config.cache !== null;
+}
+
+/** Whether the same request may now be answered by something else, whatever its key. */
+function leadsElsewhere(before: CompiledService, now: CompiledService): boolean {
+  return (
+    before.config.host !== now.config.host ||
+    before.config.protocol !== now.config.protocol ||
+    JSON.stringify(before.config.coalesce?.headers) !== JSON.stringify(now.config.coalesce?.headers)
+  );
+}
+
+/** A key keeps its answers while workers come and go, but not when none of its backends is the same. */
+function isSameBuild(before: CompiledService, now: CompiledService, build: number): boolean {
+  const was = before.keys.get(build);
+  const is = now.keys.get(build);
+  if (is === undefined || !is.enabled) return false;
+  if (was === undefined || was === is || was.backends.length === 0 || is.backends.length === 0) return true;
+  const addresses = new Set(was.backends.map(({ address }) => address));
+  return is.backends.some(({ address }) => addresses.has(address));
+}
+
+function sameOrigin(reference: string | undefined, uri: string): string | null {
+  if (reference === undefined || !URL.canParse(reference, uri)) return null;
+  const url = new URL(reference, uri);
+  const own = new URL(uri);
+  if (url.origin !== own.origin) return null;
+  // With the authority as it stands in the URI, which may hold a default port.
+  return uri.slice(0, uri.indexOf('/', 8)) + url.pathname + url.search;
+}

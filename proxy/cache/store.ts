@@ -1,0 +1,183 @@
+/**
+ * The stored answers of one service in one process: found by the URI that visitors ask for, told apart by what else
+ * decides about the answer, and bounded in bytes and number. The one that was not used for the longest time goes first.
+ */
+import type { RequestView } from '../../shared/routing/decision.ts';
+import type { KeptBody } from './body.ts';
+import type { KeptHead } from './kept-head.ts';
+import type { Terms } from './rules.ts';
+
+/** An answer under more requirements than these is not looked for. */
+const MAX_VARIANTS = 64;
+const MAX_ENTRIES = 100_000;
+/** Maps, objects and strings around the bytes, about. */
+const OVERHEAD = 1_024;
+
+/** Request fields that `Vary` names, with the values that the answer was chosen by. */
+export type Selecting = readonly (readonly [name: string, value: string | undefined])[];
+
+/** RFC 9111 §4.1. */
+export function selectingOf(head: KeptHead, view: RequestView): Selecting {
+  const names = new Set(
+    (head.field('vary') ?? '')
+      .toLowerCase()
+      .split(',')
+      .map((name) => name.trim()),
+  );
+  names.delete('');
+  return [...names].map((name) => [name, view.header(name)]);
+}
+
+export function selects(selecting: Selecting, view: RequestView): boolean {
+  return selecting.every(([name, value]) => view.header(name) === value);
+}
+
+export class StoredAnswer {
+  /** Replaced when the backend says that it is still good. */
+  head: KeptHead;
+  terms: Terms;
+  /** Monotonic; its age counts from there. */
+  receivedAt: number;
+  readonly body: KeptBody;
+  readonly uri: string;
+  readonly key: string;
+  /** Number of the service's key that it came from. */
+  readonly build: number;
+  /** Paths it can be purged by, normalised: the visitors' and the backend's. */
+  readonly paths: readonly string[];
+  readonly selecting: Selecting;
+  /** It is being asked for anew. */
+  refreshing = false;
+  /** It is in the store. */
+  stored = false;
+
+  constructor(facts: {
+    readonly head: KeptHead;
+    readonly terms: Terms;
+    readonly receivedAt: number;
+    readonly body: KeptBody;
+    readonly uri: string;
+    readonly key: string;
+    readonly build: number;
+    readonly paths: readonly string[];
+    readonly selecting: Selecting;
+  }) {
+    this.head = facts.head;
+    this.terms = facts.terms;
+    this.receivedAt = facts.receivedAt;
+    this.body = facts.body;
+    this.uri = facts.uri;
+    this.key = facts.key;
+    this.build = facts.build;
+    this.paths = facts.paths;
+    this.selecting = facts.selecting;
+  }
+
+  ageMs(monotonic: number): number {
+    return this.terms.initialAgeMs + Math.max(0, monotonic - this.receivedAt);
+  }
+
+  get size(): number {
+    const text = 2 * (2 * this.uri.length + this.key.length);
+    return OVERHEAD + text + this.head.size + this.body.held;
+  }
+}
+
+export class Store {
+  #limit: number;
+  readonly #byUri = new Map<string, StoredAnswer[]>();
+  /** In order of their last use, with the size that each was counted with. */
+  readonly #sizes = new Map<StoredAnswer, number>();
+  #bytes = 0;
+
+  /** `limit`: bytes. */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get entries(): number {
+    return this.#sizes.size;
+  }
+
+  /** The newest answer to this request, whether it may be used or not. */
+  find(uri: string, key: string, view: RequestView): StoredAnswer | null {
+    const variants = this.#byUri.get(uri);
+    if (variants === undefined) return null;
+    for (let i = variants.length - 1; i >= 0; i--) {
+      const answer = variants[i] as StoredAnswer;
+      if (answer.key !== key || !selects(answer.selecting, view)) continue;
+      const size = this.#sizes.get(answer) as number;
+      this.#sizes.delete(answer);
+      this.#sizes.set(answer, size);
+      return answer;
+    }
+    return null;
+  }
+
+  /** Stores it in place of the one to the same requests; false when it is larger than all there may be. */
+  put(answer: StoredAnswer): boolean {
+    const { size, uri, key } = answer;
+    if (size > this.#limit) return false;
+    const same = JSON.stringify(answer.selecting);
+    for (const other of [...(this.#byUri.get(uri) ?? [])]) {
+      if (other.key === key && JSON.stringify(other.selecting) === same) this.remove(other);
+    }
+    const variants = this.#byUri.get(uri) ?? [];
+    if (variants.length >= MAX_VARIANTS) this.remove(variants[0] as StoredAnswer);
+    this.#byUri.set(uri, [...(this.#byUri.get(uri) ?? []), answer]);
+    this.#sizes.set(answer, size);
+    this.#bytes += size;
+    answer.stored = true;
+    this.#evict();
+    return true;
+  }
+
+  remove(answer: StoredAnswer): void {
+    const size = this.#sizes.get(answer);
+    if (size === undefined) return;
+    this.#sizes.delete(answer);
+    this.#bytes -= size;
+    answer.stored = false;
+    const rest = (this.#byUri.get(answer.uri) ?? []).filter((other) => other !== answer);
+    if (rest.length === 0) this.#byUri.delete(answer.uri);
+    else this.#byUri.set(answer.uri, rest);
+  }
+
+  /** Everything under this URI. */
+  invalidate(uri: string): void {
+    for (const answer of this.#byUri.get(uri) ?? []) this.remove(answer);
+  }
+
+  /** Removes what `unwanted` says; answers how many. */
+  purge(unwanted: (answer: StoredAnswer) => boolean): number {
+    let removed = 0;
+    for (const answer of [...this.#sizes.keys()]) {
+      if (!unwanted(answer)) continue;
+      this.remove(answer);
+      removed++;
+    }
+    return removed;
+  }
+
+  resize(limit: number): void {
+    this.#limit = limit;
+    this.#evict();
+  }
+
+  /** Gives up the answer that was not used for the longest time; false when there is none. */
+  drop(): boolean {
+    for (const answer of this.#sizes.keys()) {
+      this.remove(answer);
+      return true;
+    }
+    return false;
+  }
+
+  #evict(): void {
+    while ((this.#bytes > this.#limit || this.#sizes.size > MAX_ENTRIES) && this.drop());
+  }
+}
