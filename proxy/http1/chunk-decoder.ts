@@ -4,7 +4,7 @@
  */
 import { BYTE_CLASS, CR, FIELD_VALUE, HEX_VALUE, LF } from './bytes.ts';
 import { DROP_FROM_TRAILERS } from './field-kinds.ts';
-import { COMPLETE, FieldLines, NEED_MORE } from './field-lines.ts';
+import { COMPLETE, FieldLines, NEED_MORE, NO_NAMES } from './field-lines.ts';
 
 /** Receives what a body decoder found. The bytes are lent for the call. */
 export interface BodySink {
@@ -47,6 +47,7 @@ export class ChunkDecoder {
   #trailers: Buffer | null = null;
   #trailerBytes = 0;
   #trailerLines: FieldLines | null = null;
+  #named: readonly Uint8Array[] = NO_NAMES;
 
   get done(): boolean {
     return this.#state === DONE;
@@ -55,9 +56,13 @@ export class ChunkDecoder {
     return this.#state === BROKEN;
   }
 
-  /** Begins a body; `raw` hands it on still chunked. */
-  start(raw: boolean): void {
+  /**
+   * Begins a body; `raw` hands it on still chunked, without the trailer fields `named` by `Connection` (RFC 9110
+   * §7.6.1).
+   */
+  start(raw: boolean, named: readonly Uint8Array[] = NO_NAMES): void {
     this.#raw = raw;
+    this.#named = named;
     this.#state = FIRST_DIGIT;
     this.dataBytes = 0;
     this.#size = 0;
@@ -203,6 +208,7 @@ export class ChunkDecoder {
     const kept: Buffer[] = [];
     for (let i = 0; i < lines.count; i++) {
       if (DROP_FROM_TRAILERS[lines.kinds[i] as number] === 1) continue;
+      if (this.#named.some((name) => lines.nameIs(i, name))) continue;
       kept.push(lines.buffer.subarray(lines.nameStart(i), lines.lineEnd(i)));
     }
     const section = Buffer.concat([...kept, Buffer.from('\r\n')]);

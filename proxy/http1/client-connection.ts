@@ -134,9 +134,10 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     try {
       const ahead = this.#ahead;
       if (ahead.length > 0) {
-        if (this.#reading === 'ahead') this.#countAhead(buffer, start, end);
         ahead.append(buffer, start, end);
         if (this.#reading !== 'ahead') this.#readAhead();
+        // The end of a head may have come in two pieces.
+        else this.#countAhead(ahead.buffer, Math.max(ahead.start, ahead.end - (end - start) - 3), ahead.end);
         return;
       }
       const used = this.#read(buffer, start, end);
@@ -156,9 +157,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
         this.#ended = true;
         return;
       }
-      if (this.#reading === 'head' && this.head.began) this.#recordRefused('client_gone', 499, 'client', 0);
-      // First closed, so that the end of the exchange does not begin the next one.
-      this.#close();
+      this.#leave();
       this.#exchange.clientGone();
     } catch (error) {
       this.#crashed(error);
@@ -232,7 +231,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
 
   #awaitRestOfHead(): void {
     const { timers } = this.#environment;
-    if (this.#headStartedAt !== 0) return;
+    if (this.#headStartedAt !== 0 || !this.head.began) return;
     this.#headStartedAt = this.#environment.clock.now();
     timers.set(this, this.#environment.limits().headTimeoutMs);
   }
@@ -320,7 +319,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     if (this.#looping) return;
     if (this.#ahead.length > 0) this.#readAhead();
     else this.#updateReading();
-    if (this.#ended && !this.#exchange.active) this.#close();
+    if (this.#ended && !this.#exchange.active) this.#leave();
   }
 
   // For the exchange: the request.
@@ -470,6 +469,12 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     } finally {
       this.#close();
     }
+  }
+
+  /** The client has ended its side. Nothing comes behind the exchange under way, whose end does not begin another. */
+  #leave(): void {
+    if (this.#reading === 'head' && this.head.began) this.#recordRefused('client_gone', 499, 'client', 0);
+    this.#close();
   }
 
   /** Sends what is pending and ends; nothing more is read. */

@@ -32,6 +32,8 @@ export const INVALID = 2;
 export const TOO_MANY_FIELDS = 3;
 
 const EMPTY = Buffer.alloc(0);
+/** Shared; nobody adds to it. */
+export const NO_NAMES: Uint8Array[] = [];
 const INITIAL_CAPACITY = 24;
 const STRIDE = 4;
 
@@ -46,6 +48,8 @@ export class FieldLines {
   end = 0;
   #positions = new Int32Array(INITIAL_CAPACITY * STRIDE);
   kinds = new Uint8Array(INITIAL_CAPACITY);
+  /** What `Connection` named beside the options that the proxy knows, in lower case; says so for trailers, too. */
+  named: Uint8Array[] = NO_NAMES;
 
   /** Forgets everything; the section begins `offset` bytes after the base. */
   start(offset: number): void {
@@ -190,6 +194,7 @@ export class FieldLines {
    */
   readConnection(): number {
     let options = 0;
+    this.named = NO_NAMES;
     for (let i = this.find(CONNECTION); i >= 0; i = this.find(CONNECTION, i + 1)) {
       const start = this.base + this.valueStart(i);
       const end = this.base + this.valueEnd(i);
@@ -207,6 +212,8 @@ export class FieldLines {
 
   #markNamed(from: number, to: number): void {
     const name = asciiBytes(latin1(this.buffer, from, to).toLowerCase());
+    if (this.named.length === 0) this.named = [name];
+    else this.named.push(name);
     for (let i = 0; i < this.count; i++) {
       if (IMMUNE_TO_CONNECTION[this.kinds[i] as number] === 0 && this.nameIs(i, name)) {
         this.kinds[i] = NAMED_BY_CONNECTION;

@@ -23,7 +23,7 @@ export class RequestBody {
     this.#remaining = head.chunked ? 0 : head.contentLength;
     this.#dataBytes = 0;
     this.#watch.start(limits, now);
-    if (head.chunked) this.#chunks.start(true);
+    if (head.chunked) this.#chunks.start(true, head.fields.named);
   }
 
   setLimits(limits: BodyLimits): void {

@@ -97,7 +97,7 @@ export class RequestHead {
   #lineDone = false;
   #store = NO_BUFFER;
 
-  /** Whether any byte of a head has been seen that is not the next one's already. */
+  /** Whether any byte of a head has been seen; the empty lines before it are none. */
   get began(): boolean {
     return this.#began;
   }
@@ -138,7 +138,6 @@ export class RequestHead {
     fields.buffer = buffer;
     fields.base = start;
     const available = Math.min(end - start, limits.headSize);
-    this.#began = this.#began || end > start;
     if (!this.#lineDone) {
       const outcome = this.#parseLine(available);
       if (outcome === INVALID) return INVALID;
@@ -184,6 +183,7 @@ export class RequestHead {
       if (buffer[at + 1] !== LF) return this.#refuse('bad_request');
       at += 2;
     }
+    this.#began = this.#began || at < stop;
     const methodStart = at;
     while (at < stop && ((BYTE_CLASS[buffer[at] as number] as number) & TOKEN) !== 0) at++;
     if (at - methodStart > MAX_METHOD) return this.#refuse('bad_request');
@@ -263,6 +263,7 @@ export class RequestHead {
           break;
         case kind.MAX_FORWARDS:
           if (this.method !== 'OPTIONS') break;
+          if (this.maxForwards >= 0) return this.#refuse('bad_request');
           this.maxForwards = this.#decimal(i);
           if (this.maxForwards < 0) return this.#refuse('bad_request');
           break;

@@ -115,6 +115,7 @@ function stays(head: RequestHead, index: number, decision: Forward, trusted: boo
   const known = fields.kinds[index] as number;
   if (known === kind.HOST) return false;
   if (kind.DROP_FROM_REQUEST[known] === 1 && !staysAfterAll(head, known, trusted, identified)) return false;
+  if (known === kind.EXPECT && fields.find(kind.EXPECT) !== index) return false;
   if (known === kind.TRANSFER_ENCODING || known === kind.CONTENT_LENGTH) return isPlain(head, index);
   if (changes === null) return true;
   const name = fields.name(index).toLowerCase();

@@ -150,8 +150,12 @@ export class ResponseHead {
     if (this.chunked && this.contentLength >= 0) return INVALID;
     const options = fields.readConnection();
     this.upgrade = (options & OPTION_UPGRADE) !== 0;
+    // Named by Connection it does not go on, and ours takes its place.
+    this.hasDate = this.hasDate && fields.find(kind.DATE) >= 0;
+    // A 204 with a body is no HTTP (RFC 9112 §6.3): should the body come, it must not meet the next request.
+    const lies = this.status === 204 && (this.chunked || this.contentLength > 0);
     this.keepAlive =
-      (options & OPTION_CLOSE) === 0 && (this.minor === 1 || (options & OPTION_KEEP_ALIVE) !== 0);
+      !lies && (options & OPTION_CLOSE) === 0 && (this.minor === 1 || (options & OPTION_KEEP_ALIVE) !== 0);
     return COMPLETE;
   }
 

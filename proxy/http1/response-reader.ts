@@ -21,8 +21,9 @@ export interface ResponseEvents extends BodySink {
   onInvalid(began: boolean): void;
 }
 
-/** More interim answers than this for one request are an attack on the client. */
+/** More interim answers than this for one request, or more bytes of them, are an attack on the client or on us. */
 const MAX_INFORMATIONAL = 100;
+const MAX_INFORMATIONAL_BYTES = 65_536;
 
 const STOPPED = 0;
 const HEAD = 1;
@@ -39,6 +40,7 @@ export class ResponseReader {
   #state = STOPPED;
   #remaining = 0;
   #informational = 0;
+  #informationalBytes = 0;
   /** Changes with every start and stop: tells a loop below that the answer it was in is over. */
   #generation = 0;
 
@@ -52,6 +54,7 @@ export class ResponseReader {
     this.#method = method;
     this.#state = HEAD;
     this.#informational = 0;
+    this.#informationalBytes = 0;
     this.head.reset();
     this.#partial.clear();
   }
@@ -91,7 +94,7 @@ export class ResponseReader {
     while (at < end) {
       const outcome = head.parse(buffer, at, end);
       if (outcome === NEED_MORE) return at;
-      if (outcome !== COMPLETE || (head.informational && ++this.#informational > MAX_INFORMATIONAL)) {
+      if (outcome !== COMPLETE || (head.informational && this.#tooInformative(head.length))) {
         this.stop();
         this.#events.onInvalid(false);
         return -1;
@@ -108,6 +111,11 @@ export class ResponseReader {
       return -1;
     }
     return at;
+  }
+
+  #tooInformative(bytes: number): boolean {
+    this.#informationalBytes += bytes;
+    return ++this.#informational > MAX_INFORMATIONAL || this.#informationalBytes > MAX_INFORMATIONAL_BYTES;
   }
 
   #beginBody(buffer: Buffer, at: number, end: number): void {
@@ -127,7 +135,7 @@ export class ResponseReader {
         break;
       case 'chunked':
         this.#state = CHUNKED;
-        this.#chunks.start(raw);
+        this.#chunks.start(raw, this.head.fields.named);
         break;
       case 'close':
         this.#state = CLOSE;

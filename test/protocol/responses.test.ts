@@ -165,10 +165,17 @@ describe('bodies that are there or not', () => {
       backend.write('HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n');
       const none = await client.readMessage();
       assert.equal(none.fields.has('transfer-encoding'), false);
-      client.write(`GET / HTTP/1.1\r\n${HOST}`);
-      await backend.readHead();
-      backend.write('HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\n\r\n');
-      assert.equal((await client.readMessage()).fields.get('content-length'), '10');
+      for (const [head, length] of [
+        ['HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\n\r\n', '10'],
+        ['HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n', undefined],
+      ] as const) {
+        client.write(`GET / HTTP/1.1\r\n${HOST}`);
+        const again = proxy.backend.accepted[1] ?? (await proxy.backend.connection());
+        await again.readHead();
+        again.write(head);
+        assert.equal((await client.readMessage()).fields.get('content-length'), length);
+      }
+      assert.equal(proxy.backend.accepted.length, 2);
     }));
 
   it('a body that ends with the connection is chunked for a 1.1 client', () =>
