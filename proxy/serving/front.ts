@@ -22,7 +22,7 @@ import type { AppliedTable } from './apply.ts';
 import type { Connections, ServedConnection } from './connections.ts';
 import type { Environment } from './environment.ts';
 import { RefusedPeers } from './refused-peers.ts';
-import { SecureServers } from './secure-servers.ts';
+import { type Arrival, SecureServers } from './secure-servers.ts';
 
 export interface FrontOptions {
   readonly environment: Environment;
@@ -44,13 +44,11 @@ export class Front {
   readonly #refusedPeers: RefusedPeers;
   /** Do the handshakes of https sockets; never listen themselves. */
   readonly #secureServers: SecureServers;
-  /** What the PROXY header of a connection said whose handshake is under way or done. */
-  readonly #headers = new WeakMap<net.Socket, ProxyHeader>();
 
   constructor(options: FrontOptions) {
     this.#options = options;
     this.#refusedPeers = new RefusedPeers(options.environment);
-    this.#secureServers = new SecureServers(options.tls, (socket, spec) => this.#handshakeDone(socket, spec));
+    this.#secureServers = new SecureServers(options.tls, (...done) => this.#handshakeDone(...done));
   }
 
   /** A connection on a socket of type http or tcp. */
@@ -93,7 +91,7 @@ export class Front {
       if (place === null) socket.destroy();
       else {
         this.#options.admission.opened();
-        this.#secure(socket, spec, place);
+        this.#secure(socket, spec, place, null);
       }
       return;
     }
@@ -117,8 +115,7 @@ export class Front {
             socket.destroy();
             return;
           }
-          this.#headers.set(socket, header);
-          this.#secure(socket, spec, place);
+          this.#secure(socket, spec, place, header);
         },
         onFailed: (why) => {
           this.#options.admission.closed();
@@ -149,7 +146,7 @@ export class Front {
   }
 
   /** Hands a socket to whoever does its handshake. */
-  #secure(socket: net.Socket, spec: ListenerSpec, place: string): void {
+  #secure(socket: net.Socket, spec: ListenerSpec, place: string, header: ProxyHeader | null): void {
     const { connections, environment, table } = this.#options;
     // Keeps the process until the connection is gone; who ends it is the engine that it goes to, or the exit.
     const handshake: ServedConnection = { drain() {}, closeNow() {} };
@@ -159,14 +156,15 @@ export class Front {
       connections.delete(handshake);
     });
     if (!table.verifiesClients) {
-      this.#secureServers.of(spec, null).emit('connection', socket);
+      const arrival = header === null ? null : { header, serverName: null };
+      this.#secureServers.handshake(socket, spec, null, arrival);
       return;
     }
     // Whom to ask for a certificate hangs on the name, and has to be known before the handshake begins.
     const begin = (serverName: string | null, bytes: Buffer) => {
       if (bytes.length > 0) socket.unshift(bytes);
       const authority = serverName === null ? null : table.clientAuthority(serverName);
-      this.#secureServers.of(spec, authority).emit('connection', socket);
+      this.#secureServers.handshake(socket, spec, authority, { header, serverName });
     };
     const preface: SocketPreface<ClientHello> = new SocketPreface<ClientHello>(
       socket,
@@ -185,23 +183,14 @@ export class Front {
     connections.add(preface);
   }
 
-  #handshakeDone(socket: tls.TLSSocket, spec: ListenerSpec): void {
-    let header: ProxyHeader | null = null;
-    if (spec.proxyProtocol) {
-      header = this.#headerOf(socket);
-      if (header === null) {
-        socket.destroy();
-        return;
-      }
+  #handshakeDone(socket: tls.TLSSocket, spec: ListenerSpec, arrival: Arrival | null): void {
+    const header = arrival?.header ?? null;
+    if (spec.proxyProtocol && header === null) {
+      socket.destroy();
+      return;
     }
     const stream = wrapSocket(socket);
     this.#serve(header?.ends ? new ProxiedStream(stream, header.ends) : stream, spec, header, () => {});
-  }
-
-  /** By the connection below (a field of Node's own); null where Node has none, and then nobody is let in. */
-  #headerOf(socket: tls.TLSSocket): ProxyHeader | null {
-    const below = (socket as { readonly _parent?: net.Socket })._parent;
-    return (below === undefined ? undefined : this.#headers.get(below)) ?? null;
   }
 
   #serve(stream: ByteStream, spec: ListenerSpec, header: ProxyHeader | null, onClosed: () => void): void {

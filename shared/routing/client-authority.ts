@@ -10,10 +10,15 @@ export interface ClientAuthority {
 
 /** What of a connection a domain with client certificates looks at. */
 export interface TlsOfRequest {
-  /** As the client sent it; null when it named nobody. */
-  readonly serverName: string | null;
-  /** What it proved to the authority with this digest; null where no certificate was asked for. */
-  readonly client: { readonly authority: string; readonly verified: boolean } | null;
+  /**
+   * What the visitor proved to the authority with this digest, when it asked for this server name (lower case, no
+   * trailing dot); null where no certificate was asked for.
+   */
+  readonly client: {
+    readonly authority: string;
+    readonly serverName: string;
+    readonly verified: boolean;
+  } | null;
 }
 
 /** Throws an Error that says what cannot be used: OpenSSL would pass over it, and everybody would be refused. */

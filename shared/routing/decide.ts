@@ -167,10 +167,9 @@ function clientProblem(
 ): CauseCode | null {
   const tls = request.tls ?? null;
   if (tls === null) return 'client_certificate_missing';
-  const { client, serverName } = tls;
-  if (client === null || client.authority !== authority.id || serverName === null) return 'misdirected';
-  const host = serverName.toLowerCase().replace(/\.$/, '');
-  if (table.domainOf(host) !== domain) return 'misdirected';
+  const { client } = tls;
+  if (client === null || client.authority !== authority.id) return 'misdirected';
+  if (table.domainOf(client.serverName) !== domain) return 'misdirected';
   return client.verified ? null : 'client_certificate_missing';
 }
 

@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import net from 'node:net';
 import type { ListenerSpec } from '../../proxy/link/messages.ts';
 import { AppliedTable } from '../../proxy/serving/apply.ts';
-import { Certificates } from '../../proxy/serving/certificates.ts';
 import { Connections } from '../../proxy/serving/connections.ts';
 import { Front } from '../../proxy/serving/front.ts';
 import { acceptStreams } from '../../proxy/stream/accept.ts';
@@ -36,14 +35,14 @@ export class TestFront {
     this.#server = server;
     const log = proxy.environment.log;
     this.tls = new TlsFront({ log, handshakeTimeoutMs: options.handshakeTimeoutMs ?? 10_000 });
-    const certificates = new Certificates({ tls: this.tls, clientCertificateChanged() {}, log });
     this.table = new AppliedTable(
       {},
       {
         setService: (name, service) => proxy.upstreams.setService(name, service),
         serviceNames: () => [],
         setBrand() {},
-        certificatesChanged: (table) => certificates.update(table),
+        // Tests put them into `tls.certificates` themselves.
+        certificatesChanged: () => [],
       },
     );
     this.#front = new Front({
