@@ -23,6 +23,7 @@ bench: build
 	@node dist/bench/main.js
 	@node dist/bench/decide.js
 	@node dist/bench/scale.js
+	@node dist/bench/workers.js
 
 faults: build
 	@node dist/test/fault/main.js

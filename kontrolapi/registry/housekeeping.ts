@@ -10,7 +10,7 @@ import { leave, lose } from './edits.ts';
 import type { Leases } from './leases.ts';
 import type { Membership, ServiceMembers } from './membership.ts';
 import type { Command } from './records.ts';
-import { LEASE_MS, type Registry } from './registry.ts';
+import { HEARTBEAT_MS, LEASE_MS, type Registry } from './registry.ts';
 
 /** A lost worker is forgotten after this time. */
 export const FORGET_MS = 3_600_000;
@@ -18,6 +18,8 @@ export const FORGET_MS = 3_600_000;
 const STRAYS_MS = 30_000;
 /** How long an order is told to the other kontrolapi processes. */
 const ORDER_MS = 60_000;
+/** Workers that die together run out of their leases within the time of one beat: they are told of in one line. */
+const GATHER_MS = HEARTBEAT_MS;
 /** Services whose members are changed at the same time. */
 const AT_ONCE = 20;
 
@@ -35,6 +37,8 @@ export class Housekeeping {
   /** Since when a member is seen as lost here, on the monotonic clock. */
   #lostSince = new Map<string, number>();
   readonly #orders = new Map<string, { readonly command: Command; readonly at: number }>();
+  /** Losses that are not told of yet, by service; `since` on the monotonic clock. */
+  readonly #losses = new Map<string, { lost: number; among: number; readonly since: number }>();
   #straysAt: number;
 
   constructor(options: HousekeepingOptions) {
@@ -54,12 +58,30 @@ export class Housekeeping {
     await membership.refresh();
     await registry.writeStates();
     await this.#lose();
+    this.#tellLosses(clock.monotonic() - GATHER_MS);
     await this.#forget();
     if (clock.monotonic() - this.#straysAt >= STRAYS_MS) {
       await this.#removeStrays();
       this.#straysAt = clock.monotonic();
     }
     this.#release();
+  }
+
+  /** Tells what is not told of yet. */
+  close(): void {
+    this.#tellLosses(Number.POSITIVE_INFINITY);
+  }
+
+  #tellLosses(until: number): void {
+    for (const [service, { lost, among, since }] of this.#losses) {
+      if (since > until) continue;
+      this.#losses.delete(service);
+      this.#options.log.warn(
+        'workers_lost',
+        `${lost} of ${among} workers of ${service} are lost: no beat for ${LEASE_MS / 1_000} s`,
+        { service, lost },
+      );
+    }
   }
 
   #currentOrders(): Map<string, Command> {
@@ -69,7 +91,7 @@ export class Housekeeping {
   }
 
   async #lose(): Promise<void> {
-    const { membership, leases, log } = this.#options;
+    const { membership, leases, clock } = this.#options;
     const expiredOf = ({ backends }: ServiceMembers) =>
       leases.expired(backends.filter(({ state }) => state !== 'lost').map(({ worker }) => worker));
     const services = [...membership.services()].filter(([, members]) => expiredOf(members).length > 0);
@@ -81,11 +103,9 @@ export class Housekeeping {
         return lose(draft, new Set(expiredOf({ v: 0, ...draft })));
       });
       if (lost === 0) return;
-      log.warn(
-        'workers_lost',
-        `${lost} of ${among} workers of ${service} are lost: no beat for ${LEASE_MS / 1_000} s`,
-        { service, lost },
-      );
+      const told = this.#losses.get(service);
+      if (told === undefined) this.#losses.set(service, { lost, among, since: clock.monotonic() });
+      else told.lost += lost;
     });
   }
 

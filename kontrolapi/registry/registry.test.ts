@@ -151,7 +151,7 @@ test('silent workers are lost with one line per service, once however many APIs 
   const silent = await Promise.all([1, 2, 3].map(() => a.registry.register(input(), 'ready')));
   const alive = await a.registry.register(input(), 'ready');
   const beat = () => a.registry.beat(alive.id, ready) as never;
-  await pass(20, [a, b], beat);
+  await pass(26, [a, b], beat);
   assert.deepEqual(it.lines, [{ code: 'workers_lost', service: 'shop' }]);
   const states = Object.fromEntries(a.members().map(({ worker, state }) => [worker, state]));
   assert.deepEqual([states[silent[0]?.id ?? ''], states[alive.id]], ['lost', 'ready']);

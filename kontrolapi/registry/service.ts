@@ -60,6 +60,7 @@ export class WorkerService {
     this.#closed = true;
     this.#cancel?.();
     await this.#sweeping;
+    this.#housekeeping.close();
     // Leases go on from the last beat that the others saw; the document would only stay behind.
     await this.#context.store.live.delete('leases', this.#self).catch(() => {});
   }
