@@ -60,6 +60,8 @@ try {
     `${ms(performance.now() - died)} ms after the last of them beat (a lease is ${LEASE_MS} ms)`,
   );
   await expectLost(DYING, 'after the mass death');
+  // One line for each service, when all of its losses are in.
+  await pause(7_000);
   const lines = first.output.split('\n').filter((line) => line.includes('"workers_lost"')).length;
   print('lines of the log about it', `${lines} for ${Math.min(SERVICES, DYING)} services`);
 
