@@ -3,7 +3,8 @@ import { clientCommand, runClient } from './client-command.ts';
 import { ApiError, call, type Reply } from './connection.ts';
 import { type FileObject, problemsOf, readObjects } from './files.ts';
 import { progress } from './output.ts';
-import { reportWrite, writeQuery } from './writes.ts';
+import { reportWrite, writeOptions, writeQuery } from './writes.ts';
+import { WrongUse } from './wrong-use.ts';
 
 export function run(argv: readonly string[]): Promise<number> {
   return applyFiles('apply', 'Write all objects of files as one revision.', argv, false);
@@ -17,14 +18,13 @@ export async function applyFiles(
 ): Promise<number> {
   const command = clientCommand(name, description)
     .requiredOption('-f, --file <file...>', 'YAML or JSON files, folders, or - for standard input')
-    .requiredOption('--owner <name>', 'who these objects belong to')
-    .option('--prune', 'delete objects of this owner that the files do not have');
-  if (!onlyShow)
-    command
-      .option('--dry-run', 'only show what would change')
-      .option('--wait', 'answer when every node serves it');
+    .option('--owner <name>', 'who these objects belong to; default: each keeps the owner that it names')
+    .option('--prune', 'delete objects of the owner that the files do not have');
+  if (!onlyShow) writeOptions(command);
   return runClient(command, argv, async (connection, given) => {
     const options = onlyShow ? { ...given, dryRun: true } : given;
+    if (options['prune'] === true && options['owner'] === undefined)
+      throw new WrongUse('--prune needs --owner: only what one owner has can be pruned');
     const objects = readObjects(options['file'] as string[]);
     const problems = problemsOf(objects);
     if (problems.length > 0) {

@@ -29,13 +29,13 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: 'apply',
-    usage: 'apply -f FILE… --owner NAME',
+    usage: 'apply -f FILE… [--owner NAME]',
     summary: 'write all objects of files as one revision',
     load: () => import('./apply.ts'),
   },
   {
     name: 'diff',
-    usage: 'diff -f FILE… --owner NAME',
+    usage: 'diff -f FILE… [--owner NAME]',
     summary: 'show what apply would change',
     load: () => import('./diff.ts'),
   },
@@ -98,6 +98,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     usage: 'restore SEQ [KIND NAME]',
     summary: 'bring back an earlier state',
     load: () => import('./restore.ts'),
+  },
+  {
+    name: 'confirm',
+    usage: 'confirm SEQ',
+    summary: 'keep a change that was made with --confirm-within',
+    load: () => import('./confirm.ts'),
   },
   {
     name: 'token',

@@ -3,14 +3,14 @@ import { clientCommand, runClient } from './client-command.ts';
 import { call } from './connection.ts';
 import { requireKind } from './files.ts';
 import { pathOf } from './get.ts';
-import { reportWrite, writeQuery } from './writes.ts';
+import { reportWrite, writeOptions, writeQuery } from './writes.ts';
 
 export async function run(argv: readonly string[]): Promise<number> {
-  const command = clientCommand('delete', 'Delete one object; refused while others name it.')
-    .argument('<kind>')
-    .argument('<name>')
-    .option('--dry-run', 'only show what would change')
-    .option('--wait', 'answer when every node has dropped it');
+  const command = writeOptions(
+    clientCommand('delete', 'Delete one object; refused while others name it.')
+      .argument('<kind>')
+      .argument('<name>'),
+  );
   return runClient(command, argv, async (connection, options, [kindText = '', name = '']) => {
     const path = `${pathOf(requireKind(kindText), name)}${writeQuery(options)}`;
     return reportWrite(await call(connection, 'DELETE', path), options);

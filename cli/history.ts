@@ -11,6 +11,16 @@ interface Listed {
   readonly author: string;
   readonly message: string;
   readonly changes: readonly { readonly kind: string; readonly name: string }[];
+  readonly confirm?: Confirm;
+  readonly undoes?: number;
+}
+
+interface Confirm {
+  readonly state: string;
+  readonly until: string;
+  readonly by?: string;
+  readonly undoneBy?: number | null;
+  readonly kept?: readonly string[];
 }
 
 export async function run(argv: readonly string[]): Promise<number> {
@@ -43,16 +53,34 @@ export async function run(argv: readonly string[]): Promise<number> {
       `${ago(new Date(item.at).getTime())} ago`,
       item.author,
       whatOf(item),
-      cell(item.message),
+      cell([item.message, confirmationOf(item)].filter((text) => text !== '').join('; ')),
     ]);
     printTable(['seq', 'when', 'author', 'objects', 'message'], rows);
     return 0;
   });
 }
 
-function printHead({ seq, at, author, message }: Listed): void {
+function printHead(item: Listed): void {
+  const { seq, at, author, message, confirm } = item;
   const when = new Date(at).toISOString();
   process.stdout.write(`revision ${seq}, ${when}, ${author}${message ? `: ${cell(message, 200)}` : ''}\n`);
+  const confirmation = confirmationOf(item);
+  if (confirmation !== '') process.stdout.write(`${confirmation}\n`);
+  for (const kept of confirm?.kept ?? []) process.stdout.write(`  not put back: ${cell(kept, 200)}\n`);
+}
+
+function confirmationOf({ confirm }: Listed): string {
+  if (confirm === undefined) return '';
+  switch (confirm.state) {
+    case 'confirmed':
+      return `confirmed by ${cell(confirm.by)}`;
+    case 'open':
+      return `undone at ${confirm.until} unless confirmed`;
+    case 'undone':
+      return confirm.undoneBy == null ? 'not confirmed' : `undone by revision ${confirm.undoneBy}`;
+    default:
+      return `not confirmed (${cell(confirm.state)})`;
+  }
 }
 
 function whatOf({ changes }: Listed): string {

@@ -2,19 +2,19 @@
 import { clientCommand, runClient } from './client-command.ts';
 import { call } from './connection.ts';
 import { requireKind } from './files.ts';
-import { reportWrite, writeQuery } from './writes.ts';
+import { reportWrite, writeOptions, writeQuery } from './writes.ts';
 import { WrongUse } from './wrong-use.ts';
 
 export async function run(argv: readonly string[]): Promise<number> {
-  const command = clientCommand(
-    'restore',
-    'Bring back everything (or all of a kind, or one object) as it was at a revision, as a new revision.',
-  )
-    .argument('<seq>')
-    .argument('[kind]')
-    .argument('[name]')
-    .option('--dry-run', 'only show what would change')
-    .option('--wait', 'answer when every node serves it');
+  const command = writeOptions(
+    clientCommand(
+      'restore',
+      'Bring back everything (or all of a kind, or one object) as it was at a revision, as a new revision.',
+    )
+      .argument('<seq>')
+      .argument('[kind]')
+      .argument('[name]'),
+  );
   return runClient(command, argv, async (connection, options, [seq = '', kind, name]) => {
     if (!/^\d+$/.test(seq))
       throw new WrongUse(`'${seq}' is not the number of a revision; 'kontrol history' lists them`);

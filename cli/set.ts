@@ -6,25 +6,25 @@ import { clientCommand, runClient } from './client-command.ts';
 import { ApiError, type Connection, call, type Reply } from './connection.ts';
 import { readObjects, requireKind } from './files.ts';
 import { pathOf } from './get.ts';
-import { reportWrite, writeQuery } from './writes.ts';
+import { reportWrite, writeOptions, writeQuery } from './writes.ts';
 import { WrongUse } from './wrong-use.ts';
 
 type Fields = Record<string, unknown>;
 
 export async function run(argv: readonly string[]): Promise<number> {
-  const command = clientCommand(
-    'set',
-    'Write one object: whole from a file, or single fields (FIELD=VALUE; VALUE is JSON or text).',
-  )
-    .argument('<kind>', KINDS.join(', '))
-    .argument('[name]', 'its name; settings have none')
-    .argument(
-      '[fields...]',
-      'FIELD=VALUE; dots reach inside, null removes, @FILE is the text of a file (key=@key.pem)',
+  const command = writeOptions(
+    clientCommand(
+      'set',
+      'Write one object: whole from a file, or single fields (FIELD=VALUE; VALUE is JSON or text).',
     )
-    .option('-f, --file <file>', 'the whole object, YAML or JSON')
-    .option('--dry-run', 'only show what would change')
-    .option('--wait', 'answer when every node serves it');
+      .argument('<kind>', KINDS.join(', '))
+      .argument('[name]', 'its name; settings have none')
+      .argument(
+        '[fields...]',
+        'FIELD=VALUE; dots reach inside, null removes, @FILE is the text of a file (key=@key.pem)',
+      )
+      .option('-f, --file <file>', 'the whole object, YAML or JSON'),
+  );
   return runClient(command, argv, async (connection, options, [kindText = '', ...rest]) => {
     const kind = requireKind(kindText);
     const [name = '', ...fields] =

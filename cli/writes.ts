@@ -1,4 +1,5 @@
 /** What writes have in common: their query, and how their answer is told. */
+import type { Command } from 'commander';
 import type { ClientOptions } from './client-command.ts';
 import type { Reply } from './connection.ts';
 import { cell, printJson } from './output.ts';
@@ -15,12 +16,25 @@ interface WriteAnswer {
   readonly differences?: readonly Difference[];
   readonly warnings?: readonly { readonly path?: string; readonly message?: string }[];
   readonly pending?: readonly string[];
+  readonly nodes?: readonly { readonly node: string; readonly ms: number }[];
+  readonly written?: boolean;
+  readonly confirm?: { readonly until: string };
+  readonly effect?: { readonly hosts: readonly string[]; readonly hostsTotal: number };
+}
+
+/** The options that every write takes. */
+export function writeOptions(command: Command): Command {
+  return command
+    .option('--dry-run', 'only show what would change, and what is likely not meant')
+    .option('--wait', 'answer when every node serves it')
+    .option('--confirm-within <time>', "undo it after this time (like 10m) unless 'kontrol confirm' comes");
 }
 
 export function writeQuery(options: Readonly<Record<string, unknown>>): string {
   const query = new URLSearchParams();
   if (options['dryRun'] === true) query.set('dryRun', '1');
   if (options['wait'] === true) query.set('wait', 'all');
+  if (typeof options['confirmWithin'] === 'string') query.set('confirmWithin', options['confirmWithin']);
   const text = query.toString();
   return text === '' ? '' : `?${text}`;
 }
@@ -40,17 +54,32 @@ export function reportWrite(
   const seq = reply.headers.get('kontrol-seq');
   if (options['dryRun'] === true) {
     printDifferences(body.changes ?? body.differences ?? []);
+    printEffect(body);
     return 0;
   }
-  const pending = body.pending ?? [];
-  const served =
-    reply.status === 202
-      ? `; not served yet by ${pending.join(', ')}`
-      : options['wait'] === true
-        ? '; served by every node'
-        : '';
-  process.stdout.write(`revision ${seq ?? '?'}${served}\n`);
+  const served = servedBy(reply.status, body);
+  if (body.written === false) process.stdout.write(`nothing to change${served}\n`);
+  else process.stdout.write(`revision ${seq ?? '?'}${served}\n`);
+  if (body.confirm !== undefined) {
+    process.stdout.write(`undone at ${body.confirm.until} unless confirmed: kontrol confirm ${seq}\n`);
+  }
   return 0;
+}
+
+function servedBy(status: number, { nodes = [], pending = [] }: WriteAnswer): string {
+  if (status === 202) {
+    return pending.length === 0
+      ? '; no node is known yet that could serve it'
+      : `; not served yet by ${pending.join(', ')}`;
+  }
+  if (nodes.length === 0) return '';
+  return `; served by every node (${nodes.map(({ node, ms }) => `${node} ${ms} ms`).join(', ')})`;
+}
+
+function printEffect({ effect }: WriteAnswer): void {
+  if (effect === undefined || effect.hostsTotal === 0) return;
+  const more = effect.hostsTotal > effect.hosts.length ? ', …' : '';
+  process.stdout.write(`concerns ${effect.hostsTotal} host(s): ${effect.hosts.join(', ')}${more}\n`);
 }
 
 const SIGNS = { create: '+', change: '~', delete: '-' } as const;

@@ -9,6 +9,7 @@ import type { Auth } from './auth/auth.ts';
 import type { NodeWatch } from './nodes/node-watch.ts';
 import type { KindRules } from './resources/kind-rules.ts';
 import type { Adoption } from './revisions/adoption.ts';
+import type { Confirmations } from './revisions/confirmations.ts';
 import type { History } from './revisions/history.ts';
 import type { Present } from './revisions/present.ts';
 import type { Writer } from './revisions/writer.ts';
@@ -24,6 +25,8 @@ export interface ApiContext {
   /** The one way to change objects. */
   readonly writer: Writer;
   readonly history: History;
+  /** What became of changes that asked to be confirmed. */
+  readonly confirmations: Confirmations;
   readonly nodes: NodeWatch;
   readonly adoption: Adoption;
   readonly auth: Auth;

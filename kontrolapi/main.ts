@@ -30,9 +30,11 @@ import { canonicalName, kindOf } from './resources/kind-names.ts';
 import { objectOperations } from './resources/objects.ts';
 import { rulesOfKinds } from './resources/rules-of-kinds.ts';
 import { Adoption } from './revisions/adoption.ts';
+import { Confirmations } from './revisions/confirmations.ts';
 import { History } from './revisions/history.ts';
 import { revisionOperations } from './revisions/operations.ts';
 import { Present } from './revisions/present.ts';
+import { Undoing } from './revisions/undoing.ts';
 import { Upkeep } from './revisions/upkeep.ts';
 import { Writer } from './revisions/writer.ts';
 import { within } from './within.ts';
@@ -77,6 +79,8 @@ export async function startApi(
     const context = createContext(settings, log, clock, store, bus);
     const upkeep = new Upkeep(context);
     closers.push(() => closeContext(context, upkeep));
+    const undoing = new Undoing(context);
+    closers.push(() => undoing.close());
     const workers = new WorkerService(context);
     closers.push(() => workers.close());
     const server = await listen(settings, createApp(context, workers));
@@ -86,6 +90,7 @@ export async function startApi(
     const terminal = options.terminal ?? process.stdout.isTTY === true;
     const firstAdmin = await enter(context, upkeep, terminal);
     startContext(context, upkeep);
+    undoing.start();
     workers.start();
     log.info('api_started', `the API listens on ${server.url}`, { url: server.url, store: store.type });
     return { url: server.url, firstAdmin, close };
@@ -104,7 +109,8 @@ function createContext(
 ): ApiContext {
   const rules = rulesOfKinds({ live: store.live, settings, clock });
   const present = new Present(store, log);
-  const writer = new Writer({ store, bus, present, clock, log, rules });
+  const confirmations = new Confirmations(store.live, clock);
+  const writer = new Writer({ store, bus, present, clock, log, rules, confirmations });
   const history = new History(store, present);
   const auth = new Auth({
     live: store.live,
@@ -124,7 +130,21 @@ function createContext(
     log,
     intervalMs: settings.ttlMs,
   });
-  return { settings, log, clock, store, bus, present, writer, history, auth, nodes, adoption, rules };
+  return {
+    settings,
+    log,
+    clock,
+    store,
+    bus,
+    present,
+    writer,
+    history,
+    confirmations,
+    auth,
+    nodes,
+    adoption,
+    rules,
+  };
 }
 
 /** Every call of the API. Parts that are no plain calls (UI, live views) mount themselves on the app. */

@@ -25,6 +25,11 @@ export const ERRORS = {
   host_taken: { status: 409, cause: 'client', title: 'Another domain already claims this host' },
   still_referenced: { status: 409, cause: 'client', title: 'Other objects still name this one' },
   conflict: { status: 409, cause: 'client', title: 'The change collides with the present state' },
+  history_trimmed: {
+    status: 410,
+    cause: 'client',
+    title: 'The history that is kept does not reach that far back',
+  },
   precondition_failed: { status: 412, cause: 'client', title: 'The object has changed since it was read' },
   too_large: { status: 413, cause: 'client', title: 'The body is larger than this call takes' },
   media_type: { status: 415, cause: 'client', title: 'Bodies are application/json' },

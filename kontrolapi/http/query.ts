@@ -7,6 +7,8 @@ export const flag = z.enum(['0', '1', 'false', 'true']).transform((text) => text
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1_000;
 const MAX_WAIT_MS = 60_000;
+const MIN_CONFIRM_MS = 1_000;
+const MAX_CONFIRM_MS = 7 * 86_400_000;
 
 export const pageLimit = z
   .string()
@@ -28,6 +30,10 @@ export const writeQuery = z.strictObject({
     .refine((ms) => ms <= MAX_WAIT_MS, 'a time-out is at most 60s')
     .optional()
     .describe('how long wait=all waits, at most 60s; default 5s'),
+  confirmWithin: duration()
+    .refine((ms) => ms >= MIN_CONFIRM_MS && ms <= MAX_CONFIRM_MS, 'a change is confirmed within 1s to 7d')
+    .optional()
+    .describe('undo the change after this time, 1s to 7d, unless POST /v1/revisions/{seq}/confirm comes'),
   message: z.string().max(500).optional().describe('why; kept in the history'),
 });
 export type WriteQuery = z.output<typeof writeQuery>;

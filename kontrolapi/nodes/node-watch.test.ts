@@ -54,7 +54,7 @@ test('a dead node is not waited for, a removed one neither', async () => {
   record('removed', 1, 2);
   assert.deepEqual((await waited(2)).pending, ['removed']);
   records.delete('removed');
-  assert.deepEqual(await waited(2), { nodes: [], pending: [] });
+  assert.deepEqual(await waited(2), { nodes: [], pending: [], complete: true });
   watch.close();
 });
 
@@ -103,7 +103,11 @@ test('an acknowledgement that the bus lost is found in the record', async () => 
   await new Promise(setImmediate);
   record('one', 1, 2);
   clock.advance(250);
-  assert.deepEqual(await waiting, { nodes: [{ node: 'one', ms: 250 }], pending: [] });
+  assert.deepEqual(await waiting, {
+    nodes: [{ node: 'one', ms: 250 }],
+    pending: [],
+    complete: true,
+  });
   watch.close();
 });
 
@@ -116,4 +120,27 @@ test('a client that leaves ends its wait', async () => {
   leaving.abort();
   assert.deepEqual((await waiting).pending, ['one']);
   watch.close();
+});
+
+test('right after the start a wait goes on until the first node shows itself, or to its end', async () => {
+  const { watch, clock, record } = watchOver();
+  const wait = () => watch.waitFor(1, clock.monotonic(), 1_000, new AbortController().signal);
+  const first = wait();
+  await new Promise(setImmediate);
+  record('late', 1, 1);
+  clock.advance(250);
+  assert.deepEqual(await first, { nodes: [{ node: 'late', ms: 250 }], pending: [], complete: true });
+
+  const alone = watchOver();
+  const waiting = alone.watch.waitFor(1, 0, 1_000, new AbortController().signal);
+  for (let turn = 0; turn < 4; turn++) {
+    await new Promise(setImmediate);
+    alone.clock.advance(250);
+  }
+  assert.deepEqual(await waiting, { nodes: [], pending: [], complete: false });
+  // Once it has had the time to hear of nodes, there are none.
+  alone.clock.advance(10_000);
+  assert.deepEqual(await alone.waited(1), { nodes: [], pending: [], complete: true });
+  watch.close();
+  alone.watch.close();
 });

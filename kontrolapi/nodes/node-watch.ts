@@ -12,6 +12,11 @@ const LIFE_MS = 15_000;
 const POLL_MS = 250;
 const WATCH_MS = 5_000;
 const MAX_NODES = 1_000;
+/**
+ * So long after the start of this process it is not believed that there are no nodes: those that started with it
+ * have not written their records yet.
+ */
+const SETTLED_MS = 10_000;
 
 interface Seen {
   /** Its record was read: when that is gone, so is the node. One that only spoke on the bus is given time. */
@@ -28,6 +33,8 @@ export interface Waited {
   /** Nodes that serve the change, with milliseconds from the write until this process knew. */
   readonly nodes: readonly { readonly node: string; readonly ms: number }[];
   readonly pending: readonly string[];
+  /** Nobody is pending, and it is known who there is. */
+  readonly complete: boolean;
 }
 
 export class NodeWatch {
@@ -37,10 +44,12 @@ export class NodeWatch {
   #records: readonly LiveDocument[] = [];
   readonly #waiting = new Set<() => void>();
   readonly #unsubscribe: () => void;
+  readonly #startedAt: number;
   #cancel: (() => void) | null = null;
   #closed = false;
 
   constructor(store: Store, bus: Bus, clock: Clock) {
+    this.#startedAt = clock.monotonic();
     this.#store = store;
     this.#clock = clock;
     this.#unsubscribe = bus.subscribe('kontrol:applied', (message) => {
@@ -72,7 +81,7 @@ export class NodeWatch {
       await this.#read().catch(() => []);
       const waited = this.#progress(seq, began);
       const left = deadline - this.#clock.monotonic();
-      if (waited.pending.length === 0 || left <= 0 || signal.aborted || this.#closed) return waited;
+      if (waited.complete || left <= 0 || signal.aborted || this.#closed) return waited;
       await this.#news(Math.min(left, POLL_MS), seq, signal);
     }
   }
@@ -92,14 +101,19 @@ export class NodeWatch {
       if (seen.seq < seq) pending.push(node);
       else nodes.push({ node, ms: Math.max(0, Math.round(seen.seqAt - began)) });
     }
-    return { nodes, pending };
+    return { nodes, pending, complete: pending.length === 0 && this.#settled };
+  }
+
+  /** It is known which nodes there are, also when there are none. */
+  get #settled(): boolean {
+    return this.#seen.size > 0 || this.#clock.monotonic() - this.#startedAt >= SETTLED_MS;
   }
 
   /** Waits for the last acknowledgement, but no longer than `ms`. */
   #news(ms: number, seq: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const wake = () => {
-        if (!this.#closed && !signal.aborted && this.#progress(seq, 0).pending.length > 0) return;
+        if (!this.#closed && !signal.aborted && !this.#progress(seq, 0).complete) return;
         end();
       };
       const end = () => {

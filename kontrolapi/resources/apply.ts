@@ -28,7 +28,10 @@ const applyBody = z.strictObject({
   owner: z
     .string()
     .regex(/^[a-zA-Z0-9._/-]{1,128}$/, 'an owner has 1 to 128 of a-z A-Z 0-9 . _ / -')
-    .describe('whose objects these are'),
+    .optional()
+    .describe(
+      'whose objects these are; without it each object keeps the owner that it names, as in an export',
+    ),
   prune: z.boolean().optional().describe('delete what this owner has and the list has not; default false'),
   message: z.string().max(500).optional(),
   objects: z
@@ -57,17 +60,26 @@ export function applyOperations(context: ApiContext): Operation[] {
       query: writeQuery,
       bodyLimit: APPLY_LIMIT,
       async handle({ body, query, caller, signal }) {
-        const wanted = readObjects(body.objects, body.owner);
+        const owner = body.owner ?? null;
+        if (owner === null && body.prune === true) {
+          throw new KontrolError('invalid', undefined, [
+            { path: 'prune', message: 'only what one owner has can be pruned; name the owner' },
+          ]);
+        }
+        const wanted = readObjects(body.objects, owner);
         const prefixes = new Map(wanted.map(({ kind, name, prefix }) => [`${kind}/${name}`, prefix]));
         const outcome = await context.writer.submit(
           {
             author: caller.name,
             message: query.message ?? body.message ?? '',
+            confirmWithinMs: query.confirmWithin,
             locate: (kind, name) => prefixes.get(`${kind}/${name}`) ?? '',
             async decide(view) {
-              refuseOthers(view, wanted, body.owner);
+              refuseOthers(view, wanted);
               const changes = await documents(context, view, wanted, query.dryRun !== true);
-              return body.prune === true ? [...changes, ...pruned(view, wanted, body.owner)] : changes;
+              return body.prune !== true || owner === null
+                ? changes
+                : [...changes, ...pruned(view, wanted, owner)];
             },
           },
           query.dryRun,
@@ -88,7 +100,9 @@ export function applyOperations(context: ApiContext): Operation[] {
           .string()
           .regex(/^\d{1,15}$/, 'a revision is a positive integer')
           .transform(Number)
-          .optional(),
+          .optional()
+          .describe('as they were at this revision'),
+        owner: z.string().max(128).optional().describe('only objects of this owner'),
       }),
       async handle({ query }) {
         const state = await context.present.fresh(context.clock);
@@ -97,7 +111,9 @@ export function applyOperations(context: ApiContext): Operation[] {
           query.at === undefined || query.at === context.present.seq
             ? [...state.all()].map(({ kind, doc }) => ({ kind, doc }))
             : await context.history.objectsAt(query.at);
-        const objects = held.map(({ kind, doc }) => ({ kind, ...doc }));
+        const objects = held
+          .filter(({ doc }) => query.owner === undefined || doc.owner === query.owner)
+          .map(({ kind, doc }) => ({ kind, ...doc }));
         return { headers: { 'Kontrol-Seq': String(seq) }, body: { seq, objects } };
       },
     }),
@@ -105,7 +121,7 @@ export function applyOperations(context: ApiContext): Operation[] {
 }
 
 /** Throws `invalid` with the path of every object whose kind or name cannot be told, or that stands twice. */
-function readObjects(objects: readonly Doc[], owner: string): Wanted[] {
+function readObjects(objects: readonly Doc[], owner: string | null): Wanted[] {
   refuseTooManyPatterns(objects);
   const problems: FieldProblem[] = [];
   const wanted = new Map<string, Wanted>();
@@ -133,13 +149,21 @@ function refuseTooManyPatterns(objects: readonly Doc[]): void {
   throw new KontrolError('invalid', undefined, [{ path: 'objects', message }]);
 }
 
-function readObject({ kind: given, ...fields }: Doc, owner: string, prefix: string): Wanted | FieldProblem {
+function readObject(
+  { kind: given, ...fields }: Doc,
+  owner: string | null,
+  prefix: string,
+): Wanted | FieldProblem {
   const kind = kindOf(given);
   if (kind === undefined) return { path: 'kind', message: `expected ${KIND_HINT}` };
   const name = kind === 'settings' ? SETTINGS_NAME : nameIn(kind, fields.name);
   if (name instanceof Error) return { path: 'name', message: name.message };
+  if (owner === null) return { kind, name, input: fields, prefix };
   if (fields.owner !== undefined && fields.owner !== owner) {
-    return { path: 'owner', message: `the list belongs to ${owner}; leave the owner out` };
+    return {
+      path: 'owner',
+      message: `the list belongs to ${owner}; leave the owner out here, or that of the list to keep each one's own`,
+    };
   }
   return { kind, name, input: { ...fields, owner }, prefix };
 }
@@ -149,10 +173,10 @@ function nameIn(kind: Kind, name: unknown): string | Error {
 }
 
 /** What another owner's file says must not be overwritten by this one; what nobody owns may be taken. */
-function refuseOthers(view: View, wanted: readonly Wanted[], owner: string): void {
-  const problems = wanted.flatMap(({ kind, name, prefix }) => {
+function refuseOthers(view: View, wanted: readonly Wanted[]): void {
+  const problems = wanted.flatMap(({ kind, name, input, prefix }) => {
     const present = view.get(kind, name)?.doc.owner;
-    if (present === undefined || present === owner) return [];
+    if (present === undefined || present === input.owner) return [];
     return [{ path: `${prefix}owner`, message: `${kind} ${name} belongs to ${String(present)}` }];
   });
   if (problems.length === 0) return;

@@ -66,6 +66,7 @@ function kindOperations(context: ApiContext, kind: Kind): Operation[] {
           {
             author: caller.name,
             message: query.message ?? '',
+            confirmWithinMs: query.confirmWithin,
             decide(view) {
               const held = view.get(kind, name);
               checkPreconditions(headers, held?.rev ?? null);
@@ -157,6 +158,7 @@ export async function writeObject(
     {
       author: call.author,
       message: call.query.message ?? '',
+      confirmWithinMs: call.query.confirmWithin,
       async decide(view: View) {
         const held = view.get(kind, name);
         // The settings are there from the start, at revision 0.

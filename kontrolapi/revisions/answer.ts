@@ -5,8 +5,10 @@ import type { NodeWatch } from '../nodes/node-watch.ts';
 import type { Outcome } from './writer.ts';
 
 /**
- * `content` is what the call is about; it is joined by `seq` and `warnings`, by `changes` and `dryRun` for a dry
- * run, by `nodes` (and `pending`) for `wait=all`. The status is 202 while nodes are pending: the write stands.
+ * `content` is what the call is about; it is joined by `seq`, `written` (false when all was so already: then `seq` is
+ * the newest revision, which somebody else wrote) and `warnings`, by `confirm` when the change is undone unless
+ * confirmed, by `changes` and `dryRun` for a dry run, by `nodes` (and `pending`) for `wait=all`. The status is 202
+ * while nodes are pending, or not known yet: the write stands.
  */
 export async function answerWrite(
   outcome: Outcome,
@@ -16,18 +18,18 @@ export async function answerWrite(
   content: Readonly<Record<string, unknown>>,
   more: { readonly status?: number; readonly headers?: Readonly<Record<string, string>> } = {},
 ): Promise<Answer> {
-  const { seq, warnings } = outcome;
+  const { seq, written, confirmUntil, warnings } = outcome;
   const headers = { ...more.headers, 'Kontrol-Seq': String(seq) };
   if (query.dryRun === true) {
     return { headers, body: { dryRun: true, seq, changes: outcome.differences(), warnings } };
   }
-  if (query.wait === undefined) {
-    return { status: more.status, headers, body: { ...content, seq, warnings } };
-  }
+  const confirm = confirmUntil === null ? {} : { confirm: { until: new Date(confirmUntil).toISOString() } };
+  const body = { ...content, seq, written, ...confirm, warnings };
+  if (query.wait === undefined) return { status: more.status, headers, body };
   const waited = await nodes.waitFor(seq, outcome.began, query.timeout ?? DEFAULT_WAIT_MS, signal);
   return {
-    status: waited.pending.length > 0 ? 202 : (more.status ?? 200),
+    status: waited.complete ? (more.status ?? 200) : 202,
     headers,
-    body: { ...content, seq, warnings, nodes: waited.nodes, pending: waited.pending },
+    body: { ...body, nodes: waited.nodes, pending: waited.pending },
   };
 }

@@ -23,14 +23,12 @@ export class History {
     this.#present = present;
   }
 
-  /** Throws `not_found`, also for what retention has removed. */
+  /** Throws `not_found`; `history_trimmed` for what retention has removed. */
   async get(seq: number): Promise<Revision> {
     const revision = await this.#at(seq);
     if (revision !== null) return revision;
-    throw new KontrolError(
-      'not_found',
-      `There is no revision ${seq}, or it is older than the history that is kept`,
-    );
+    const oldest = seq >= 1 && seq <= this.#present.seq ? await this.oldest() : 0;
+    throw seq < oldest ? trimmed(oldest) : new KontrolError('not_found', `There is no revision ${seq}`);
   }
 
   /** Revisions before `before` (all with null), newest first. Reads only as far as the caller goes on. */
@@ -43,6 +41,19 @@ export class History {
       if (since.trimmed) return;
       for (const revision of since.revisions.toReversed()) if (revision.seq <= upTo) yield revision;
       upTo = from;
+    }
+  }
+
+  /** Revisions after `after`, oldest first. Throws `history_trimmed` when retention has removed some of them. */
+  async *ascending(after: number): AsyncGenerator<Revision> {
+    for (let seq = after; ; ) {
+      const since = await this.#store.since(seq, PAGE);
+      if (since.trimmed) throw trimmed(await this.oldest());
+      if (since.revisions.length === 0) return;
+      for (const revision of since.revisions) {
+        yield revision;
+        seq = revision.seq;
+      }
     }
   }
 
@@ -96,15 +107,13 @@ export class History {
   }
 
   /**
-   * All objects as they were after revision `seq`. Throws `not_found` when the history does not reach that far for
-   * an object that was changed since.
+   * All objects as they were after revision `seq`. Throws `history_trimmed` when the history does not reach that far
+   * for an object that was changed since.
    */
   async at(seq: number): Promise<Past> {
     if (seq > this.#present.seq) throw new KontrolError('not_found', `There is no revision ${seq} yet`);
     const oldest = await this.oldest();
-    if (seq < oldest - 1) {
-      throw new KontrolError('not_found', `The history that is kept begins with revision ${oldest}`);
-    }
+    if (seq < oldest - 1) throw trimmed(oldest);
     const past = new Map<string, Named>();
     const state = this.#present.state;
     const newest = this.#present.seq;
@@ -130,7 +139,7 @@ export class History {
     if (open.size > 0 && oldest > 1) {
       const [first] = open;
       throw new KontrolError(
-        'not_found',
+        'history_trimmed',
         `The history that is kept does not tell what ${first} was at revision ${seq}`,
       );
     }
@@ -151,4 +160,11 @@ export class History {
     const revision = since.trimmed ? undefined : since.revisions[0];
     return revision !== undefined && revision.seq === seq ? revision : null;
   }
+}
+
+function trimmed(oldest: number): KontrolError {
+  return new KontrolError(
+    'history_trimmed',
+    `The history that is kept begins with revision ${oldest}; settings.history says how much is kept`,
+  );
 }

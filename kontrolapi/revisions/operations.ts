@@ -8,6 +8,7 @@ import type { ApiContext } from '../context.ts';
 import { type Operation, operation, operationWithBody } from '../http/operation.ts';
 import { limitOf, pageLimit, writeQuery } from '../http/query.ts';
 import { answerWrite } from './answer.ts';
+import { type Confirmation, shownConfirmation } from './confirmations.ts';
 import { difference } from './difference.ts';
 import type { Past } from './history.ts';
 import type { View } from './view.ts';
@@ -78,12 +79,32 @@ export function revisionOperations(context: ApiContext, names: Names): Operation
           {
             author: caller.name,
             message: query.message ?? `restore ${describeSelection(selected)} from revision ${seq}`,
+            confirmWithinMs: query.confirmWithin,
             decide: (view) => changesBackTo(view, past, selected),
           },
           query.dryRun,
         );
         const changes = outcome.differences().map(({ kind, name, change }) => ({ kind, name, change }));
         return answerWrite(outcome, query, context.nodes, signal, { restored: seq, changes });
+      },
+    }),
+    operationWithBody(z.strictObject({}), {
+      method: 'POST',
+      path: '/v1/revisions/{seq}/confirm',
+      summary: 'Keep a change that was made with confirmWithin; 409 when it is undone already',
+      access: CHANGERS,
+      bodyOptional: true,
+      async handle({ params, caller }) {
+        await context.present.catchUp();
+        const revision = await context.history.get(seqOf(params.seq));
+        if (revision.confirmWithinMs === undefined) {
+          throw new KontrolError('conflict', `Revision ${revision.seq} does not wait for a confirmation`);
+        }
+        const { state, by } = await context.confirmations.confirm(revision, caller.name);
+        context.log.info('revision_confirmed', `${by} confirmed revision ${revision.seq}`, {
+          seq: revision.seq,
+        });
+        return { body: { seq: revision.seq, state, by } };
       },
     }),
   ];
@@ -130,21 +151,38 @@ function describeSelection({ kind, name }: Selection): string {
 
 async function list(context: ApiContext, selected: Selection, limit: number, before: number | null) {
   const items: object[] = [];
+  const confirmations = new Map<string, Confirmation>();
+  for (const each of await context.confirmations.list()) confirmations.set(each.id, each);
   let lookedAt = 0;
   for await (const revision of context.history.descending(before)) {
     if (items.length === limit || lookedAt++ >= MAX_LOOKED_AT) {
       return { items, next: String(revision.seq + 1) };
     }
     if (!revision.changes.some((change) => selects(selected, change))) continue;
-    const { seq, at, author, message } = revision;
     const changes = revision.changes.map(({ kind, name, doc }) => ({ kind, name, deleted: doc === null }));
-    items.push({ seq, at: new Date(at).toISOString(), author, message, changes });
+    items.push({ ...headOf(revision, confirmations.get(revision.id) ?? null), changes });
   }
   return { items, next: null };
 }
 
+/** Who and when, what became of a wanted confirmation, and what it undid. */
+function headOf(revision: Revision, confirmation: Confirmation | null) {
+  const { seq, at, author, message, undoes } = revision;
+  const confirm = shownConfirmation(revision, confirmation);
+  return {
+    seq,
+    at: new Date(at).toISOString(),
+    author,
+    message,
+    ...(confirm === undefined ? {} : { confirm }),
+    ...(undoes === undefined ? {} : { undoes }),
+  };
+}
+
 async function show(context: ApiContext, revision: Revision) {
-  const { seq, id, at, author, message } = revision;
+  const { seq, id } = revision;
+  const asks = revision.confirmWithinMs !== undefined;
+  const confirmation = asks ? await context.confirmations.get(id) : null;
   const before = await context.history.before(seq, revision.changes);
   const changes = revision.changes.map((change) => {
     const { kind, name, doc } = change;
@@ -154,7 +192,7 @@ async function show(context: ApiContext, revision: Revision) {
     const { change: what, fields } = difference(change, earlier);
     return { kind, name, doc, change: what, fields };
   });
-  return { seq, id, at: new Date(at).toISOString(), author, message, changes };
+  return { ...headOf(revision, confirmation), id, changes };
 }
 
 function requireKnown(context: ApiContext, past: Past, { kind, name }: Selection): void {

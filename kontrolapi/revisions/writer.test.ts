@@ -10,6 +10,7 @@ import { silentLog } from '../../shared/log.ts';
 import type { Revision } from '../../shared/model/revision.ts';
 import type { Store } from '../../shared/store/contract.ts';
 import { openStore } from '../../shared/store/open.ts';
+import { Confirmations } from './confirmations.ts';
 import { Present } from './present.ts';
 import { type Intent, Writer } from './writer.ts';
 
@@ -41,7 +42,8 @@ function writerOn(replaced: Partial<Store> = {}) {
   });
   const bus = { publish: (_: string, { seq }: { seq: number }) => hints.push(seq) } as unknown as Bus;
   const present = new Present(store, silentLog);
-  const writer = new Writer({ store, bus, present, clock, log: silentLog, rules: () => ({}) });
+  const confirmations = new Confirmations(store.live, clock);
+  const writer = new Writer({ store, bus, present, clock, log: silentLog, rules: () => ({}), confirmations });
   closers.push(() => writer.close());
   return { writer, present };
 }

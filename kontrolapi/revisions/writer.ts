@@ -12,6 +12,7 @@ import type { Kind } from '../../shared/model/kinds.ts';
 import type { Change, Revision } from '../../shared/model/revision.ts';
 import type { Store } from '../../shared/store/contract.ts';
 import type { KindRules } from '../resources/kind-rules.ts';
+import type { Confirmations } from './confirmations.ts';
 import { type Difference, difference, effectiveChanges } from './difference.ts';
 import type { Present } from './present.ts';
 import { Projector } from './projector.ts';
@@ -29,6 +30,10 @@ export interface Intent {
   decide(view: View): readonly Change[] | Promise<readonly Change[]>;
   /** Writes what is so already too: for state that is not in the log yet. */
   readonly writeUnchanged?: boolean;
+  /** The change is undone unless it is confirmed within this many milliseconds. */
+  readonly confirmWithinMs?: number | undefined;
+  /** Number of the unconfirmed revision that this change undoes. */
+  readonly undoes?: number;
   /** Where an object stands in the request, for the paths of problems; default at its top. */
   readonly locate?: Locate;
 }
@@ -37,6 +42,8 @@ export interface Outcome {
   /** The revision written, or the newest one when nothing was to be changed. */
   readonly seq: number;
   readonly written: boolean;
+  /** Until when it must be confirmed, in milliseconds since 1970; null when it need not. */
+  readonly confirmUntil: number | null;
   readonly changes: readonly Change[];
   /** Field by field. Computed when asked. */
   differences(): readonly Difference[];
@@ -68,6 +75,7 @@ export interface WriterOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly rules: (kind: Kind) => KindRules;
+  readonly confirmations: Pick<Confirmations, 'open' | 'withdraw'>;
 }
 
 export class Writer {
@@ -77,6 +85,7 @@ export class Writer {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #rules: (kind: Kind) => KindRules;
+  readonly #confirmations: WriterOptions['confirmations'];
   readonly #projector: Projector;
   readonly #queue: Job[] = [];
   #current: Job | null = null;
@@ -92,6 +101,7 @@ export class Writer {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#rules = options.rules;
+    this.#confirmations = options.confirmations;
     this.#projector = new Projector(options.store, options.clock, options.log);
   }
 
@@ -175,7 +185,7 @@ export class Writer {
       if (plan !== null && !idle) {
         if (await this.#append(job, plan)) return;
       } else if (plan !== null && fresh) {
-        job.resolve(outcomeOf(plan, this.#present.seq, false));
+        job.resolve(outcomeOf(plan, this.#present.seq, null));
         return;
       }
       if (!job.settled) await this.#present.catchUp();
@@ -198,8 +208,15 @@ export class Writer {
   /** True when the revision is in the log; then this process and the nodes know it too. */
   async #append(job: Job, plan: Plan): Promise<boolean> {
     const revision = this.#revision(job.intent, plan);
+    const asks = revision.confirmWithinMs !== undefined;
+    if (asks) await this.#confirmations.open(revision);
+    if (job.settled) {
+      if (asks) void this.#confirmations.withdraw(revision.id);
+      return true;
+    }
     job.stage = 'appending';
     if ((await this.#store.append(revision)) === 'taken') {
+      if (asks) void this.#confirmations.withdraw(revision.id);
       job.stage = 'waiting';
       return false;
     }
@@ -209,12 +226,13 @@ export class Writer {
     this.#bus.publish('updateProxy', { seq: revision.seq } satisfies UpdateHint);
     const { seq, author, changes } = revision;
     this.#log.info('revision_written', `${author}: ${changes.length} object(s)`, { seq, author });
-    const outcome = outcomeOf(plan, seq, true);
+    const outcome = outcomeOf(plan, seq, revision);
     void this.#projector.project(revision, PROJECTION_PATIENCE_MS).then(() => job.resolve(outcome));
     return true;
   }
 
-  #revision({ author, message }: Intent, { head, changes, before }: Plan): Revision {
+  #revision(intent: Intent, { head, changes, before }: Plan): Revision {
+    const { author, message, confirmWithinMs, undoes } = intent;
     return {
       seq: head.seq + 1,
       id: randomUUID(),
@@ -227,6 +245,8 @@ export class Writer {
         const created = doc !== null && before[index] === null;
         return { kind, name, doc, ...(created ? { created } : {}) };
       }),
+      ...(confirmWithinMs === undefined ? {} : { confirmWithinMs }),
+      ...(undoes === undefined ? {} : { undoes }),
     };
   }
 }
@@ -241,9 +261,13 @@ interface Plan {
   readonly began: number;
 }
 
-function outcomeOf({ changes, before, warnings, began }: Plan, seq: number, written: boolean): Outcome {
+/** `revision` is null when nothing was written. */
+function outcomeOf(plan: Plan, seq: number, revision: Revision | null): Outcome {
+  const { changes, before, warnings, began } = plan;
   const differences = () => changes.map((change, index) => difference(change, before[index] ?? null));
-  return { seq, written, changes, differences, warnings, began };
+  const confirmUntil =
+    revision?.confirmWithinMs === undefined ? null : revision.at + revision.confirmWithinMs;
+  return { seq, written: revision !== null, confirmUntil, changes, differences, warnings, began };
 }
 
 function isAway(error: unknown): boolean {

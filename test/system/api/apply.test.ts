@@ -190,3 +190,26 @@ test('a body of more than a million values is refused before it is validated', a
   assert.deepEqual([reply.status, reply.body.code], [400, 'invalid']);
   assert.match(String(reply.body.detail), /values/);
 });
+
+test('an export of several owners can be applied as it is, each object keeping its owner', async () => {
+  const other = await startApiUnderTest();
+  try {
+    await other.post('/v1/apply', { owner: 'red', objects: [{ kind: 'service', name: 'r' }] });
+    await other.post('/v1/apply', { owner: 'blue', objects: [{ kind: 'service', name: 'b' }] });
+    await other.put('/v1/services/nobodys', {});
+    const { objects } = (await other.get('/v1/export')).body;
+    assert.equal((await other.post('/v1/apply', { objects })).body.written, false);
+    await other.patch('/v1/services/b', { balance: 'random' });
+    assert.equal((await other.post('/v1/apply', { objects })).status, 200);
+    assert.equal((await other.get('/v1/services/b')).body.balance, undefined);
+    const stolen = await other.post('/v1/apply', {
+      objects: [{ kind: 'service', name: 'r', owner: 'blue' }],
+    });
+    assert.deepEqual([stolen.status, stolen.body.code], [409, 'conflict']);
+    assert.equal((await other.post('/v1/apply', { objects: [], prune: true })).status, 400);
+    const red = listOf((await other.get('/v1/export?owner=red')).body.objects).map(({ name }) => name);
+    assert.deepEqual(red, ['r']);
+  } finally {
+    await other.close();
+  }
+});

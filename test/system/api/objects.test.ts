@@ -265,7 +265,7 @@ test('a dry run answers difference and warnings and writes nothing', async () =>
 test('a misspelt or unsupported parameter never writes', async () => {
   for (const query of [
     'dryrun=1',
-    'confirmWithin=10m',
+    'confirmWithin=0s',
     'wait=some',
     'dryRun=maybe',
     'dryRun=1&dryRun=0',

@@ -33,7 +33,7 @@ test('revisions are kept while they are young or among the last ones; older ones
     assert.deepEqual([(await seqs())[0], (await seqs()).at(-1)], [16, 7]);
 
     assert.equal((await api.get('/v1/pages/p4')).status, 200);
-    assert.equal((await api.get('/v1/revisions/3')).status, 404);
+    assert.equal((await api.get('/v1/revisions/3')).status, 410);
     const told = listOf((await api.get('/v1/export?at=15')).body.objects).map(
       ({ kind, name }) => `${kind} ${name}`,
     );
@@ -43,9 +43,9 @@ test('revisions are kept while they are young or among the last ones; older ones
     assert.deepEqual([oldest.status, oldest.body.changes?.[0]?.change], [200, 'create']);
     // What "kept" was before revision 15 is not known any more: no answer is better than a wrong one.
     assert.equal((await api.get('/v1/revisions/15')).body.changes?.[0]?.change, null);
-    assert.equal((await api.get('/v1/export?at=14')).status, 404);
-    assert.equal((await api.get('/v1/export?at=2')).status, 404);
-    assert.equal((await api.post('/v1/revisions/2/restore')).status, 404);
+    assert.equal((await api.get('/v1/export?at=14')).status, 410);
+    assert.equal((await api.get('/v1/export?at=2')).status, 410);
+    assert.equal((await api.post('/v1/revisions/2/restore')).status, 410);
     assert.equal((await api.put('/v1/services/kept', {})).headers.get('kontrol-seq'), '17');
   } finally {
     await api.close();
@@ -64,9 +64,9 @@ test('a revision that retention has passed is not made up, although nothing it c
     await api.put('/v1/services/kept', { labels: { n: '3' } });
     for (let n = 4; n <= 16; n++) await api.put(`/v1/pages/p${n}`, { templates: {} });
     clock.advance(2 * DAY_MS);
-    await until(async () => (await api.get('/v1/revisions/6')).status === 404);
+    await until(async () => (await api.get('/v1/revisions/6')).status === 410);
     assert.equal((await api.get('/v1/export?at=6')).status, 200);
-    assert.equal((await api.get('/v1/export?at=2')).status, 404);
+    assert.equal((await api.get('/v1/export?at=2')).status, 410);
   } finally {
     await api.close();
     await rm(data, { recursive: true, force: true });

@@ -53,9 +53,18 @@ test('a change is hinted on the bus with its number', async () => {
   assert.equal(String(await hint), headers.get('kontrol-seq'));
 });
 
-test('wait=all without nodes answers at once', async () => {
-  const reply = await api.put('/v1/services/alone?wait=all', {});
-  assert.deepEqual([reply.status, reply.body.nodes, reply.body.pending], [201, [], []]);
+test('wait=all before any node is known is 202: nobody can say that it is served', async () => {
+  const reply = await api.put('/v1/services/alone?wait=all&timeout=300ms', {});
+  assert.deepEqual([reply.status, reply.body.nodes, reply.body.pending], [202, [], []]);
+});
+
+test('what is so already claims no revision', async () => {
+  const first = await api.put('/v1/services/same', { balance: 'random' });
+  const again = await api.patch('/v1/services/same', { balance: 'random' });
+  assert.deepEqual([first.body.written, again.body.written], [true, false]);
+  assert.equal(again.headers.get('etag'), first.headers.get('etag'));
+  const { items } = (await api.get('/v1/revisions?limit=1')).body;
+  assert.equal(String(items?.[0]?.seq), first.headers.get('kontrol-seq'));
 });
 
 test('wait=all answers when every live node has said so, with milliseconds per node', async () => {
