@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import { ManualClock } from '../shared/clock.ts';
 import { silentLog } from '../shared/log.ts';
-import { isEncrypted, open, SEALED_FIELD } from '../shared/secrets.ts';
+import { isEncrypted, open, SEALED_FIELD, seal } from '../shared/secrets.ts';
+import { cookieKeys } from '../shared/signed-cookie.ts';
 import type { Store } from '../shared/store/contract.ts';
 import { openStore } from '../shared/store/open.ts';
-import { keepNodeKeys, TICKET_KEYS_AGE_MS } from './node-keys.ts';
+import { COOKIE_KEY_AGE_MS, keepNodeKeys, TICKET_KEYS_AGE_MS } from './node-keys.ts';
 
 let folder: string;
 let store: Store;
@@ -29,7 +30,11 @@ const opened = async (name: string, secret: string | null = null) => open(await 
 
 test('a fresh store gets both keys, as long as their users want them', async () => {
   await keepNodeKeys(store.live, null, new ManualClock());
-  assert.equal(Buffer.from(await opened('cookie-key'), 'base64url').length, 32);
+  const keys = cookieKeys(await opened('cookie-key'));
+  assert.deepEqual(
+    keys.map((key) => Buffer.from(key, 'base64url').length),
+    [32, 32],
+  );
   assert.equal(Buffer.from(await opened('ticket-keys'), 'base64').length, 48);
 });
 
@@ -52,7 +57,7 @@ test('several processes that start at once agree on one key', async () => {
   assert.equal(new Set(seen).size, 1);
 });
 
-test('ticket keys are replaced when they are a day old, once; the cookie key stays', async () => {
+test('ticket keys are replaced when they are a day old, once; the cookie keys stay', async () => {
   const clock = new ManualClock();
   await keepNodeKeys(store.live, null, clock);
   const before = [await opened('cookie-key'), await opened('ticket-keys')];
@@ -64,4 +69,36 @@ test('ticket keys are replaced when they are a day old, once; the cookie key sta
   assert.equal(await opened('cookie-key'), before[0]);
   assert.notEqual(await opened('ticket-keys'), before[1]);
   assert.equal((await store.live.get('secrets', 'ticket-keys'))?.v, 2);
+});
+
+test('a cookie key is believed for a period before and after the one in which it signs', async () => {
+  const clock = new ManualClock();
+  await keepNodeKeys(store.live, null, clock);
+  const [first, second] = cookieKeys(await opened('cookie-key'));
+  const renewals: string[][] = [];
+  for (let renewal = 0; renewal < 2; renewal++) {
+    clock.advance(COOKIE_KEY_AGE_MS);
+    await Promise.all(Array.from({ length: 4 }, () => keepNodeKeys(store.live, null, clock)));
+    renewals.push([...cookieKeys(await opened('cookie-key'))]);
+  }
+  const third = renewals[0]?.[1];
+  assert.deepEqual(renewals[0], [second, third, first]);
+  assert.deepEqual(renewals[1]?.[0], third);
+  assert.deepEqual(renewals[1]?.[2], second);
+  assert.ok(!renewals[1]?.includes(first ?? ''));
+});
+
+test('a single cookie key goes on signing while its successor becomes known; one that cannot be opened stays', async () => {
+  const clock = new ManualClock();
+  await store.live.insert('secrets', 'cookie-key', { [SEALED_FIELD]: seal('only', null), at: clock.now() });
+  clock.advance(COOKIE_KEY_AGE_MS);
+  await keepNodeKeys(store.live, null, clock);
+  assert.equal(cookieKeys(await opened('cookie-key'))[0], 'only');
+  assert.equal(cookieKeys(await opened('cookie-key')).length, 2);
+  await store.live.delete('secrets', 'cookie-key');
+  await store.live.insert('secrets', 'cookie-key', { [SEALED_FIELD]: seal('a,b', 'other'), at: clock.now() });
+  const before = await sealed('cookie-key');
+  clock.advance(COOKIE_KEY_AGE_MS);
+  await keepNodeKeys(store.live, 'pass', clock);
+  assert.equal(await sealed('cookie-key'), before);
 });

@@ -4,25 +4,50 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../shared/clock.ts';
-import { SEALED_FIELD, seal, TICKET_KEYS_BYTES, TICKET_KEYS_SECRET } from '../shared/secrets.ts';
-import { COOKIE_KEY_SECRET } from '../shared/signed-cookie.ts';
-import type { LiveStore } from '../shared/store/contract.ts';
+import { open, SEALED_FIELD, seal, TICKET_KEYS_BYTES, TICKET_KEYS_SECRET } from '../shared/secrets.ts';
+import { COOKIE_KEY_SECRET, cookieKeys } from '../shared/signed-cookie.ts';
+import type { LiveDocument, LiveStore } from '../shared/store/contract.ts';
 
 const COOKIE_KEY_BYTES = 32;
 /** Whoever gets hold of ticket keys can read what was recorded under them (RFC 5077 §5.6): one day's, then. */
 export const TICKET_KEYS_AGE_MS = 86_400_000;
+/** How long a key signs cookies; for as long before and after it is only believed. */
+export const COOKIE_KEY_AGE_MS = 30 * 86_400_000;
 
 /** Makes what is missing and renews what is too old. Rejects when the store is away. */
 export async function keepNodeKeys(live: LiveStore, secret: string | null, clock: Clock): Promise<void> {
-  const fresh = (bytes: number, encoding: 'base64' | 'base64url') => ({
-    [SEALED_FIELD]: seal(randomBytes(bytes).toString(encoding), secret),
-    at: clock.now(),
-  });
-  // Cookies are believed for as long as they say, so their key stays.
-  if ((await live.get('secrets', COOKIE_KEY_SECRET)) === null)
-    await live.insert('secrets', COOKIE_KEY_SECRET, fresh(COOKIE_KEY_BYTES, 'base64url'));
+  const sealed = (text: string) => ({ [SEALED_FIELD]: seal(text, secret), at: clock.now() });
+  const isOlder = (document: LiveDocument, ageMs: number) =>
+    typeof document['at'] === 'number' && clock.now() - document['at'] >= ageMs;
+
+  const cookies = await live.get('secrets', COOKIE_KEY_SECRET);
+  if (cookies === null) {
+    await live.insert('secrets', COOKIE_KEY_SECRET, sealed(`${newCookieKey()},${newCookieKey()}`));
+  } else if (isOlder(cookies, COOKIE_KEY_AGE_MS)) {
+    const renewed = renewedCookieKeys(cookies[SEALED_FIELD], secret);
+    // Sealed with another secret: what the nodes make of it is for their operator to mend.
+    if (renewed !== null) await live.replace('secrets', COOKIE_KEY_SECRET, cookies.v, sealed(renewed));
+  }
+
   const tickets = await live.get('secrets', TICKET_KEYS_SECRET);
-  if (tickets === null) await live.insert('secrets', TICKET_KEYS_SECRET, fresh(TICKET_KEYS_BYTES, 'base64'));
-  else if (typeof tickets['at'] === 'number' && clock.now() - tickets['at'] >= TICKET_KEYS_AGE_MS)
-    await live.replace('secrets', TICKET_KEYS_SECRET, tickets.v, fresh(TICKET_KEYS_BYTES, 'base64'));
+  const newTickets = () => sealed(randomBytes(TICKET_KEYS_BYTES).toString('base64'));
+  if (tickets === null) await live.insert('secrets', TICKET_KEYS_SECRET, newTickets());
+  else if (isOlder(tickets, TICKET_KEYS_AGE_MS))
+    await live.replace('secrets', TICKET_KEYS_SECRET, tickets.v, newTickets());
+}
+
+function newCookieKey(): string {
+  return randomBytes(COOKIE_KEY_BYTES).toString('base64url');
+}
+
+/** From `now, next, before` to `next, new, now`; null when it cannot be opened. */
+function renewedCookieKeys(text: unknown, secret: string | null): string | null {
+  try {
+    const [now, next] = cookieKeys(open(String(text), secret));
+    // A secret that has but one key gets the one that signs next; that needs to be known everywhere first.
+    if (next === undefined) return `${now},${newCookieKey()}`;
+    return `${next},${newCookieKey()},${now}`;
+  } catch {
+    return null;
+  }
 }

@@ -25,6 +25,14 @@ test('a value is void under another host, name or key', () => {
   assert.equal(verifyCookie('other', BINDING, value, NOW), null);
 });
 
+test('the first of several keys signs, all are believed', () => {
+  const old = signCookie('old', BINDING, 'x', NOW + 60_000);
+  assert.equal(verifyCookie('new,next,old', BINDING, old, NOW), 'x');
+  const now = signCookie('new,next,old', BINDING, 'x', NOW + 60_000);
+  assert.equal(verifyCookie('new', BINDING, now, NOW), 'x');
+  assert.equal(verifyCookie('next,old', BINDING, now, NOW), null);
+});
+
 test('no change of a value survives', () => {
   const value = signCookie(KEY, BINDING, 'backend-7', NOW + 60_000);
   fc.assert(

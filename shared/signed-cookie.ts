@@ -7,6 +7,14 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 /** Name of the secret that holds the key for signed cookies, shared by all nodes. */
 export const COOKIE_KEY_SECRET = 'cookie-key';
 
+/**
+ * The keys in that secret: one signs (the first), all are believed. Between two renewals a new one stands in it long
+ * before it signs, so that every node knows it by then, and the one before for as long after.
+ */
+export function cookieKeys(secret: string): readonly string[] {
+  return secret.split(',').filter((key) => key !== '');
+}
+
 /** What a signed cookie is bound to: its value is void under another name or host. */
 export interface CookieBinding {
   readonly name: string;
@@ -15,22 +23,29 @@ export interface CookieBinding {
 
 /**
  * A cookie value `<payload>.<expiry>.<mac>` that is valid until `expires` (milliseconds since 1970, kept to the
- * second). `payload` has only `A-Z a-z 0-9 _ -`, or is empty.
+ * second). `payload` has only `A-Z a-z 0-9 _ -`, or is empty. `keys`: the secret as it stands.
  */
-export function signCookie(key: string, binding: CookieBinding, payload: string, expires: number): string {
+export function signCookie(keys: string, binding: CookieBinding, payload: string, expires: number): string {
   const body = `${payload}.${Math.floor(expires / 1_000).toString(36)}`;
-  return `${body}.${mac(key, binding, body)}`;
+  return `${body}.${mac(cookieKeys(keys)[0] ?? '', binding, body)}`;
 }
 
-/** The payload of a value that `signCookie` made with the same key and binding and that is still valid; else null. */
-export function verifyCookie(key: string, binding: CookieBinding, value: string, now: number): string | null {
+/** The payload of a value that `signCookie` made with one of these keys and the same binding and that is still valid; else null. */
+export function verifyCookie(
+  keys: string,
+  binding: CookieBinding,
+  value: string,
+  now: number,
+): string | null {
   // Longer than anything we sign: not worth a hash.
   if (value.length > 1_024) return null;
   const match = /^([A-Za-z0-9_-]*)\.([0-9a-z]{1,9})\.([A-Za-z0-9_-]{43})$/.exec(value);
   if (match === null) return null;
   const [, payload = '', expires = '', given = ''] = match;
-  if (!constantTimeEqual(given, mac(key, binding, `${payload}.${expires}`))) return null;
-  return Number.parseInt(expires, 36) * 1_000 > now ? payload : null;
+  const signed = cookieKeys(keys).some((key) =>
+    constantTimeEqual(given, mac(key, binding, `${payload}.${expires}`)),
+  );
+  return signed && Number.parseInt(expires, 36) * 1_000 > now ? payload : null;
 }
 
 function mac(key: string, binding: CookieBinding, body: string): string {

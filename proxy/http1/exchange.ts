@@ -4,14 +4,17 @@
  * visitor, used again for each of its requests.
  */
 import type { CauseCode } from '../../shared/causes.ts';
-import type { FieldChanges, Forward } from '../../shared/routing/decision.ts';
+import type { Decision, FieldChanges, Forward } from '../../shared/routing/decision.ts';
 import type { EndedBy, Phase } from '../observe/record.ts';
 import type { PageAnswer } from '../pages/contract.ts';
+import { Ticket } from '../rate/gate.ts';
 import type { Environment } from '../serving/environment.ts';
 import type { UpstreamConnection } from '../upstream/contract.ts';
 import type { AnswerReceiver, AnswerSource } from './answer-source.ts';
 import { logFailure } from './failure.ts';
+import { withAdded } from './field-changes.ts';
 import type { FieldLines } from './field-lines.ts';
+import { HeldRequest } from './held-request.ts';
 import { Journal } from './journal.ts';
 import { requestOutbox } from './outbox.ts';
 import { optionsAnswer, ownAnswer, type PageOptions, pageFor } from './own-answer.ts';
@@ -20,8 +23,6 @@ import type { HttpRequestView } from './request-view.ts';
 import type { ResponseFraming, ResponseHead } from './response-head.ts';
 import { type OutgoingRequest, UpstreamRequest } from './upstream-request.ts';
 import type { Visitor } from './visitor.ts';
-
-const NO_NAMES: ReadonlySet<string> = new Set();
 
 export class Exchange implements AnswerReceiver, OutgoingRequest {
   readonly #environment: Environment;
@@ -34,6 +35,8 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
   #forward: Forward | null = null;
   /** Why a service that shares answers is asked for this request alone, as Cache-Status says it. */
   #bypass: 'bypass' | 'method' | null = null;
+  /** For requests that a rate rule holds; made for the first of them. */
+  #held: HeldRequest | null = null;
   /** Null when nobody is asked. */
   #source: AnswerSource | null = null;
   /** The final answer (a source's or ours) has begun. */
@@ -67,6 +70,14 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
     this.#answering = false;
     this.#journal.begin(requestIdFor(head, trusted), view.now);
     const decision = this.#environment.decide(view);
+    if (decision.counts === undefined) this.counted(decision);
+    else this.#count(decision);
+  }
+
+  /** What the decision says comes true: nothing is to be counted, or it has been. */
+  counted(decision: Decision): void {
+    const { head } = this.#visitor;
+    this.#source = null;
     this.#journal.decision = decision;
     if (decision.type === 'forward') {
       this.#startForward(decision);
@@ -77,6 +88,11 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
     else if (decision.type === 'page') {
       this.#answerPage(decision.cause, 'decide', 'proxy', { retryAfter: decision.retryAfter });
     }
+  }
+
+  /** Who answers the request of this decision; null when that is over or took nobody. */
+  sourceOf(decision: Decision): AnswerSource | null {
+    return this.#active && this.#journal.decision === decision ? this.#source : null;
   }
 
   /** Bytes of the request's body, framed as the backend gets them. May hold the visitor back (`pauseBody`). */
@@ -153,7 +169,8 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
   ): void {
     this.#answering = true;
     this.#journal.status = 101;
-    const tunnel = this.#visitor.startTunnel(head, connection, this.#response, (tunnelEnd) => {
+    const changes = withAdded(this.#response, 'set-cookie', connection.setCookie);
+    const tunnel = this.#visitor.startTunnel(head, connection, changes, (tunnelEnd) => {
       this.#journal.bytesIn = tunnelEnd.bytesIn;
       this.#journal.bytesOut = tunnelEnd.bytesOut;
       this.#end(null, 'tunnel', tunnelEnd.endedBy);
@@ -241,6 +258,18 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
     return decision === null ? null : decision.response;
   }
 
+  /** By the rate rules that were asked; the request may have to wait for their answer. */
+  #count(decision: Decision): void {
+    const { rates } = this.#environment;
+    this.#journal.decision = decision;
+    this.#held ??= new HeldRequest(this);
+    const counted = rates?.count(decision, this.#visitor.view.address, this.#held) ?? decision;
+    if (counted instanceof Ticket) {
+      this.#held.begin(counted);
+      this.#source = this.#held;
+    } else this.counted(counted);
+  }
+
   #startForward(forward: Forward): void {
     this.#forward = forward;
     const { head } = this.#visitor;
@@ -271,12 +300,9 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
 
   /** Changes to the fields of a source's answer. */
   #headChanges(): FieldChanges | null {
-    const changes = this.#response;
+    const changes = withAdded(this.#response, 'set-cookie', this.#source?.notes?.setCookie);
     const status = this.#bypass !== null ? `kontrol; fwd=${this.#bypass}` : this.#source?.cacheStatus;
-    if (status === null || status === undefined) return changes;
-    const add: FieldChanges['add'][number] = ['cache-status', status];
-    if (changes === null) return { set: [], add: [add], remove: NO_NAMES };
-    return { ...changes, add: [...changes.add, add] };
+    return withAdded(changes, 'cache-status', status);
   }
 
   #answerPage(cause: CauseCode, phase: Phase, endedBy: EndedBy, options?: PageOptions): void {

@@ -17,6 +17,8 @@ export class BackendNotes {
   queueMs: number | null = null;
   connectMs: number | null = null;
   firstByteMs: number | null = null;
+  /** What keeps the visitor with this backend; null when it needs nothing. */
+  setCookie: string | null = null;
   readonly #clock: Clock;
   #startedAt = 0;
   #sentAt = 0;
@@ -33,11 +35,13 @@ export class BackendNotes {
     this.queueMs = null;
     this.connectMs = null;
     this.firstByteMs = null;
+    this.setCookie = null;
     this.#startedAt = startedAt;
   }
 
   connected(connection: UpstreamConnection): void {
     this.backend = connection.backend.address;
+    this.setCookie = connection.setCookie;
     this.queueMs = (this.queueMs ?? 0) + connection.queuedMs;
     this.connectMs = (this.connectMs ?? 0) + connection.connectMs;
     this.firstByteMs = null;

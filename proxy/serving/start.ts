@@ -12,6 +12,7 @@ import { drainSinks } from '../../shared/log-destination.ts';
 import { packageRoot } from '../../shared/package-root.ts';
 import { country } from '../../shared/routing/geo.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
+import { COOKIE_KEY_SECRET } from '../../shared/signed-cookie.ts';
 import { SharedAnswers } from '../cache/shared-answers.ts';
 import type {
   FromServing,
@@ -118,7 +119,10 @@ export class ServingProcess {
         },
         serviceNames: () => this.#upstreams.serviceNames(),
         setBrand: (name, templates) => pages.setBrand(name, templates),
-        certificatesChanged: (table) => certificates.update(table),
+        certificatesChanged: (table) => {
+          this.#upstreams.setCookieKeys(table.secret(COOKIE_KEY_SECRET) ?? null);
+          return certificates.update(table);
+        },
       },
     );
     this.#answers = new SharedAnswers(() => environment);

@@ -65,7 +65,7 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
     this.#request = request;
     this.#options = options;
     this.#acquirer = acquirer;
-    this.anyBackend = options.tried.length === 0;
+    this.anyBackend = options.tried.length === 0 && key.sticky === null;
   }
 
   /** Goes on from a choice: with the next backend, until one connects, there is no room, or none is left. */
@@ -191,7 +191,8 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
   #answer(connection: Connection, backend: KeyedBackend): void {
     const acquirer = this.#acquirer;
     this.#acquirer = null;
-    const lease = connection.lend(backend, this.#queuedMs, this.#connectMs);
+    const setCookie = acquirer === null ? null : this.#key.cookieFor(backend, this.#request);
+    const lease = connection.lend(backend, this.#queuedMs, this.#connectMs, setCookie);
     if (acquirer === null) lease.discard(false);
     else handOver(lease, acquirer, this.#owner.context.log);
   }

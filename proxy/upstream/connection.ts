@@ -49,8 +49,8 @@ export class Connection implements ByteStreamHandler, Timed, Linked<Connection> 
   }
 
   /** Lends it to one exchange, which sets the stream's handler at once. */
-  lend(backend: Backend, queuedMs: number, connectMs: number): UpstreamConnection {
-    const lease = new Lease(this, backend, this.#used, queuedMs, connectMs);
+  lend(backend: Backend, queuedMs: number, connectMs: number, setCookie: string | null): UpstreamConnection {
+    const lease = new Lease(this, backend, this.#used, queuedMs, connectMs, setCookie);
     this.#used = true;
     return lease;
   }
@@ -103,6 +103,7 @@ class Lease implements UpstreamConnection {
   readonly reused: boolean;
   readonly queuedMs: number;
   readonly connectMs: number;
+  readonly setCookie: string | null;
   readonly #connection: Connection;
   #over = false;
 
@@ -112,6 +113,7 @@ class Lease implements UpstreamConnection {
     reused: boolean,
     queuedMs: number,
     connectMs: number,
+    setCookie: string | null,
   ) {
     this.#connection = connection;
     this.stream = connection.stream;
@@ -119,6 +121,7 @@ class Lease implements UpstreamConnection {
     this.reused = reused;
     this.queuedMs = queuedMs;
     this.connectMs = connectMs;
+    this.setCookie = setCookie;
   }
 
   release(keepAliveMs: number | null): void {

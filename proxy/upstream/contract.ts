@@ -12,6 +12,8 @@ export interface PickRequest {
   readonly address: string;
   /** Path and query, as received. */
   readonly target: string;
+  /** It came over TLS. */
+  readonly secure?: boolean;
   header(name: string): string | undefined;
 }
 
@@ -44,6 +46,8 @@ export interface UpstreamConnection {
   /** Milliseconds spent in the queue and connecting, for the log. */
   readonly queuedMs: number;
   readonly connectMs: number;
+  /** Value of the Set-Cookie that keeps the visitor with this backend; null when it needs none. */
+  readonly setCookie: string | null;
   /** The exchange is complete and clean: back to the pool. `keepAliveMs`: what the backend's Keep-Alive allows, or null. */
   release(keepAliveMs: number | null): void;
   /**

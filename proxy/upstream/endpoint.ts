@@ -32,6 +32,8 @@ export interface UpstreamContext {
   readonly names: Names;
   /** Endpoints that the table names no longer while requests or tunnels are still under way on them. */
   readonly leaving: Set<Endpoint>;
+  /** The secret that signs the cookies of sticky sessions; null until there is one. */
+  cookieKeys: string | null;
   /** False for addresses (`ip:port`, `[v6]:port`, `unix:/path`) that no backend may have. */
   mayConnect(address: string): boolean;
   /** For the other processes of the node. */

@@ -9,6 +9,7 @@ import type { Backend, PickRequest } from './contract.ts';
 import type { Endpoint } from './endpoint.ts';
 import { IntrusiveList, type Linked } from './intrusive-list.ts';
 import { KeyedBackend } from './keyed-backend.ts';
+import type { Sticky } from './sticky.ts';
 
 /** A request that waits for room. */
 export interface Waiter extends Linked<Waiter> {
@@ -37,6 +38,8 @@ export interface Policies {
 export class KeyState {
   readonly key: number;
   policies: Policies;
+  /** Null unless visitors stay with their backends. */
+  sticky: Sticky | null = null;
   readonly waiting = { request: new IntrusiveList<Waiter>(), tunnel: new IntrusiveList<Waiter>() };
   #backends: readonly KeyedBackend[] = [];
   #candidates: readonly KeyedBackend[] | null = null;
@@ -65,7 +68,7 @@ export class KeyState {
   }
 
   /**
-   * Chooses for a request. `failed`: never again for this request. `avoid`: only when nothing else is left.
+   * Chooses for a request: the backend its visitor is pinned to, else by the policy. `failed`: never again for this request. `avoid`: only when nothing else is left.
    */
   choose(
     tunnel: boolean,
@@ -73,6 +76,10 @@ export class KeyState {
     failed: readonly Backend[],
     avoid: readonly Backend[] = NO_BACKENDS,
   ): Choice {
+    if (this.sticky !== null) {
+      const pinned = this.#pinned(this.sticky, request, failed, avoid);
+      if (pinned !== null) return pinned.endpoint.hasRoom(tunnel) ? pinned : 'full';
+    }
     this.#candidates ??= candidatesOf(this.#backends);
     const candidates =
       failed.length === 0 && avoid.length === 0 ? this.#candidates : this.#without(failed, avoid);
@@ -82,6 +89,25 @@ export class KeyState {
     if (picked.endpoint.hasRoom(tunnel)) return picked;
     const withRoom = candidates.filter((backend) => backend.endpoint.hasRoom(tunnel));
     return policy.pick(withRoom, request) ?? 'full';
+  }
+
+  /** The backend the visitor was pinned to, as long as it may have it. */
+  #pinned(
+    sticky: Sticky,
+    request: PickRequest,
+    failed: readonly Backend[],
+    avoid: readonly Backend[],
+  ): KeyedBackend | null {
+    const address = sticky.addressOf(request);
+    if (address === null) return null;
+    const backend = this.#backends.find((candidate) => candidate.address === address);
+    if (backend === undefined || !backend.keepsPinned) return null;
+    return failed.includes(backend) || avoid.includes(backend) ? null : backend;
+  }
+
+  /** What pins the visitor to the backend it was given; null when it is pinned there already, or nobody is. */
+  cookieFor(backend: KeyedBackend, request: PickRequest): string | null {
+    return this.sticky === null ? null : this.sticky.cookieFor(backend.address, request);
   }
 
   #without(failed: readonly Backend[], avoid: readonly Backend[]): readonly KeyedBackend[] {

@@ -34,6 +34,14 @@ export class KeyedBackend implements Backend {
     if (spec.worker !== null) this.endpoint.renewed();
   }
 
+  /**
+   * Whether its pinned visitors stay: one that is drained by hand keeps them, and so does weight 0. A worker that
+   * drains is about to end and is waited for, so its visitors move at once.
+   */
+  get keepsPinned(): boolean {
+    return this.alive && (this.state === 'ready' || (this.state === 'drain' && this.#worker === null));
+  }
+
   get active(): number {
     return this.endpoint.active;
   }

@@ -11,6 +11,7 @@ import { Endpoint, type EndpointOwner, type UpstreamContext } from './endpoint.t
 import { KeyState, type Policies } from './key-state.ts';
 import { RetryBudget } from './retry-budget.ts';
 import { SpareConnect } from './spare-connect.ts';
+import { Sticky } from './sticky.ts';
 import { type ClientCertificate, identitiesKey, TlsIdentities, type TlsIdentity } from './tls-identity.ts';
 
 /** A client certificate by the name that services use; null when there is none (yet). */
@@ -29,6 +30,8 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
   readonly #spares = new Set<SpareConnect>();
   #identities: TlsIdentities | null = null;
   #policiesKey = '';
+  #sticky: Sticky | null = null;
+  #stickyKey = '';
   #serving = false;
   #serveAgain = false;
   #closed = false;
@@ -70,8 +73,23 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
     for (const endpoint of [...this.endpoints.values()]) {
       if (!named.has(endpoint)) this.#removeEndpoint(endpoint);
     }
+    this.refreshSticky();
     for (const endpoint of this.endpoints.values()) endpoint.reconfigured();
     this.capacityFreed();
+  }
+
+  /** Visitors stay with their backends as the service says now, by the keys there are now. */
+  refreshSticky(): void {
+    const { config, context } = this;
+    const { cookieKeys, clock } = context;
+    const stickyKey = JSON.stringify([config.sticky, cookieKeys]);
+    if (stickyKey !== this.#stickyKey) {
+      this.#stickyKey = stickyKey;
+      const off = config.sticky === null || cookieKeys === null;
+      this.#sticky = off ? null : new Sticky(this.name, config.sticky, cookieKeys, () => clock.now());
+    }
+    this.#sticky?.setAddresses(this.endpoints.keys());
+    for (const state of this.keys.values()) state.sticky = this.#sticky;
   }
 
   /** Reads the client certificate again; connections of an identity that changed are not used any more. */

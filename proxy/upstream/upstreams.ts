@@ -55,6 +55,7 @@ class ServiceUpstreams implements Upstreams {
       log,
       names: new Names(),
       leaving: new Set(),
+      cookieKeys: null,
       random: options.random ?? Math.random,
       mayConnect: options.mayConnect ?? (() => true),
       onFailures: options.onFailures ?? (() => {}),
@@ -83,7 +84,11 @@ class ServiceUpstreams implements Upstreams {
     if (typeof choice === 'object' && !options.websocket && !options.fresh) {
       const connection = choice.endpoint.takeIdle();
       if (connection !== null) {
-        handOver(connection.lend(choice, 0, 0), acquirer, this.#context.log);
+        handOver(
+          connection.lend(choice, 0, 0, keyState.cookieFor(choice, request)),
+          acquirer,
+          this.#context.log,
+        );
         return ANSWERED;
       }
     }
@@ -128,6 +133,13 @@ class ServiceUpstreams implements Upstreams {
     for (const state of this.#services.values()) {
       if (state.config.tls.certificate === name) state.refreshIdentities(this.#clientCertificate);
     }
+  }
+
+  /** The secret `cookie-key`; without it no visitor is pinned to a backend. */
+  setCookieKeys(keys: string | null): void {
+    if (this.#context.cookieKeys === keys) return;
+    this.#context.cookieKeys = keys;
+    for (const state of this.#services.values()) state.refreshSticky();
   }
 
   // Health and names, from sync.

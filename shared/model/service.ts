@@ -175,11 +175,15 @@ export const serviceSchema = z
           cookie: z
             .string()
             .regex(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/)
-            .optional(),
-          maxAge: duration().optional(),
+            .optional()
+            .describe('default kontrol_NAME'),
+          maxAge: duration()
+            .optional()
+            .describe('how long a visitor may stay away; default 0s = until the browser is closed'),
         }),
       ])
-      .optional(),
+      .optional()
+      .describe('a signed cookie keeps a visitor with one backend; default false'),
     health: health.optional(),
     passive: z
       .strictObject({
@@ -250,14 +254,33 @@ export const serviceSchema = z
       .nullable()
       .optional()
       .describe('answers are kept in memory by the rules of RFC 9111; null = off, the default'),
-    slowStart: duration().optional(),
+    slowStart: duration()
+      .optional()
+      .describe('a backend that is new or came back gets to its full share over this time; default 0s'),
     eject: z
       .strictObject({
-        status5xx: z.number().int().min(0).optional(),
-        latency: duration().nullable().optional(),
-        maxShare: z.number().min(0).max(1).optional(),
+        status5xx: z
+          .number()
+          .int()
+          .min(0)
+          .max(1_000)
+          .optional()
+          .describe('answers 500–599 in a row until a backend is out; default 0 = off'),
+        latency: duration()
+          .nullable()
+          .optional()
+          .describe(
+            'a backend is out that takes longer to its first byte, on average and twice as long as the others; null = off, the default',
+          ),
+        maxShare: z
+          .number()
+          .min(0)
+          .max(1)
+          .optional()
+          .describe('of the backends that may be out because of this, dead ones included; default 0.5'),
       })
-      .optional(),
+      .optional()
+      .describe('backends that answer badly are out for passive.offline, longer each time'),
     onAllDead: z.literal('maintenance').optional(),
     ...commonFields,
   })
@@ -308,6 +331,21 @@ export interface ResolvedCache {
   readonly staleIfErrorMs: number;
 }
 
+/** Sticky sessions with every default filled in. */
+export interface ResolvedSticky {
+  readonly cookie: string;
+  /** Null: until the browser is closed. */
+  readonly maxAgeMs: number | null;
+}
+
+/** Ejection by signals with every default filled in. */
+export interface ResolvedEject {
+  /** 0 = off. */
+  readonly status5xx: number;
+  readonly latencyMs: number | null;
+  readonly maxShare: number;
+}
+
 /** A service with every default filled in; what the data path reads. Times in milliseconds. */
 export interface ResolvedService {
   readonly name: string;
@@ -333,6 +371,10 @@ export interface ResolvedService {
   /** Null when it is off; both null: an exchange asks a backend for itself. */
   readonly coalesce: ResolvedCoalesce | null;
   readonly cache: ResolvedCache | null;
+  readonly sticky: ResolvedSticky | null;
+  /** 0 = off. */
+  readonly slowStartMs: number;
+  readonly eject: ResolvedEject | null;
 }
 
 /** Fills in the defaults: the service's own value, else `settings.timeouts`, else the built-in one. */
@@ -377,7 +419,21 @@ export function resolveService(service: Service, defaults: z.output<typeof timeo
     },
     coalesce: resolveCoalesce(service.coalesce ?? false),
     cache: resolveCache(service.cache ?? null),
+    sticky: resolveSticky(service),
+    slowStartMs: service.slowStart ?? 0,
+    eject: resolveEject(service.eject),
   };
+}
+
+function resolveSticky({ name, protocol, sticky }: Service): ResolvedSticky | null {
+  // Connections of a TCP service bring no cookies.
+  if (sticky === undefined || sticky === false || protocol === 'tcp') return null;
+  return { cookie: sticky.cookie ?? `kontrol_${name}`, maxAgeMs: sticky.maxAge || null };
+}
+
+function resolveEject(eject: Service['eject'] = {}): ResolvedEject | null {
+  const { status5xx = 0, latency = null, maxShare = 0.5 } = eject;
+  return status5xx === 0 && !latency ? null : { status5xx, latencyMs: latency || null, maxShare };
 }
 
 function resolveCoalesce(coalesce: NonNullable<Service['coalesce']>): ResolvedCoalesce | null {
