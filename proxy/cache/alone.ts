@@ -4,6 +4,7 @@
  */
 import type { CauseCode } from '../../shared/causes.ts';
 import type { AnswerReceiver } from '../http1/answer-source.ts';
+import type { FieldLines } from '../http1/field-lines.ts';
 import type { PageOptions } from '../http1/own-answer.ts';
 import type { ResponseFraming, ResponseHead } from '../http1/response-head.ts';
 import { UpstreamRequest } from '../http1/upstream-request.ts';
@@ -69,6 +70,10 @@ export class AloneRequest implements AnswerReceiver, Carrier {
 
   onBody(buffer: Buffer, start: number, end: number): void {
     this.#reader.asker.onBody(buffer, start, end);
+  }
+
+  onTrailers(fields: FieldLines): void {
+    this.#reader.asker.onTrailers?.(fields);
   }
 
   flushAnswer(): boolean {

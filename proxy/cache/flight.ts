@@ -7,6 +7,7 @@
 import type { CauseCode } from '../../shared/causes.ts';
 import type { AnswerReceiver } from '../http1/answer-source.ts';
 import { logFailure } from '../http1/failure.ts';
+import type { FieldLines } from '../http1/field-lines.ts';
 import type { PageOptions } from '../http1/own-answer.ts';
 import type { ResponseFraming, ResponseHead } from '../http1/response-head.ts';
 import { UpstreamRequest } from '../http1/upstream-request.ts';
@@ -199,6 +200,10 @@ export class Flight implements AnswerReceiver, Carrier {
       if ((this.#mode as Mode) === 'over') return;
     }
     answer.body.append(buffer, start, end);
+  }
+
+  onTrailers(fields: FieldLines): void {
+    if (this.#mode === 'direct') this.#leader?.asker.onTrailers?.(fields);
   }
 
   flushAnswer(): boolean {

@@ -101,7 +101,13 @@ export class KeptHead implements AnswerHead {
   }
 
   /** A 206 with bytes `first`…`last` of `length`. */
-  part(first: number, last: number, length: number, ageSeconds: number | null, cacheStatus: string): ResponseHead {
+  part(
+    first: number,
+    last: number,
+    length: number,
+    ageSeconds: number | null,
+    cacheStatus: string,
+  ): ResponseHead {
     const framing = [
       `Content-Range: bytes ${first}-${last}/${length}`,
       `Content-Length: ${last - first + 1}`,

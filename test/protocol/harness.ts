@@ -1,6 +1,7 @@
 /** A proxy of one process for protocol tests: the real engine and upstreams on loopback, a scripted client and backend. */
 import { once } from 'node:events';
 import net from 'node:net';
+import { SharedAnswers } from '../../proxy/cache/shared-answers.ts';
 import { ClientConnection } from '../../proxy/http1/client-connection.ts';
 import type { Observer, RequestRecord } from '../../proxy/observe/record.ts';
 import { createPages } from '../../proxy/pages/pages.ts';
@@ -56,6 +57,7 @@ export class TestProxy {
   readonly upstreams: ManagedUpstreams;
   readonly service: CompiledService;
   readonly environment: Environment;
+  readonly answers = new SharedAnswers(() => this.environment);
   /** The view of the last request that was decided. */
   lastView: RequestView | null = null;
   opened = 0;
@@ -95,6 +97,7 @@ export class TestProxy {
       trusts: options.trusts ?? (() => false),
       publicHttpsPort: 443,
       upstreams: this.#countingUpstreams(),
+      answers: this.answers,
       pages: createPages({ folder: '/nonexistent' }),
       observer: this.#observer(),
       timers: this.timers,
