@@ -3,6 +3,7 @@ import type { FieldProblem } from '../../shared/errors.ts';
 import type { Domain } from '../../shared/model/domain.ts';
 import { SETTINGS_NAME } from '../../shared/model/kinds.ts';
 import type { Service } from '../../shared/model/service.ts';
+import { compileClientAuthority } from '../../shared/routing/client-authority.ts';
 import type { View } from '../revisions/view.ts';
 import type { KindRules } from './kind-rules.ts';
 import { Whitelists } from './whitelists.ts';
@@ -11,9 +12,20 @@ export function domainRules(): KindRules {
   return {
     check(doc, draft) {
       const domain = doc as unknown as Domain;
-      return { warnings: [...missingKeys(domain, draft), ...impassable(domain, draft)] };
+      const warnings = [...missingKeys(domain, draft), ...impassable(domain, draft)];
+      return { problems: unusableAuthority(domain), warnings };
     },
   };
+}
+
+function unusableAuthority(domain: Domain): FieldProblem[] {
+  if (!domain.clientCertificates) return [];
+  try {
+    compileClientAuthority(domain.clientCertificates.ca);
+    return [];
+  } catch (error) {
+    return [{ path: 'clientCertificates.ca', message: (error as Error).message }];
+  }
 }
 
 function missingKeys(domain: Domain, draft: View): FieldProblem[] {

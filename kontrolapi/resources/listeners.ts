@@ -2,6 +2,7 @@
 import type { FieldProblem } from '../../shared/errors.ts';
 import type { Listener } from '../../shared/model/listener.ts';
 import type { Rule } from '../../shared/model/rule.ts';
+import type { Service } from '../../shared/model/service.ts';
 import type { View } from '../revisions/view.ts';
 import type { KindRules } from './kind-rules.ts';
 
@@ -22,6 +23,7 @@ export function listenerRules(): KindRules {
       if (hosts.length > 0 && listener.tls !== 'passthrough') {
         problems.push({ path: 'hosts', message: 'hosts are told apart by TLS only: set tls to passthrough' });
       }
+      problems.push(...sealedHeader(listener, draft));
       const other = sharesPort(listener, name, draft);
       if (other !== null) {
         problems.push({ path: 'port', message: `listener ${other} has port ${listener.port} already` });
@@ -29,6 +31,18 @@ export function listenerRules(): KindRules {
       return { problems, warnings: uselessRules(listener, draft) };
     },
   };
+}
+
+/** The header would stand inside the TLS that we speak to the backend, where none looks for it. */
+function sealedHeader(listener: Listener, draft: View): FieldProblem[] {
+  if (!listener.proxyProtocol?.out) return [];
+  const services = new Set([...Object.values(listener.hosts ?? {}), listener.service ?? '']);
+  return [...services].flatMap((name) => {
+    const service = draft.get('service', name)?.doc as unknown as Service | undefined;
+    if (service?.protocol !== 'https') return [];
+    const message = `service ${name} is reached over TLS, before which no PROXY header is sent: make it protocol tcp`;
+    return [{ path: 'proxyProtocol.out', message }];
+  });
 }
 
 function sharesPort(listener: Listener, name: string, draft: View): string | null {

@@ -4,15 +4,12 @@ import type { Kind } from '../../shared/model/kinds.ts';
 import { notYetInForce } from './not-yet.ts';
 
 const REFUSED: readonly (readonly [kind: Kind, doc: Record<string, unknown>, path: string])[] = [
-  ['domain', { clientCertificates: { ca: 'PEM' } }, 'clientCertificates'],
   ['service', { sticky: { cookie: 'k' } }, 'sticky'],
   ['service', { coalesce: {} }, 'coalesce'],
   ['service', { cache: {} }, 'cache'],
   ['service', { slowStart: 1_000 }, 'slowStart'],
   ['service', { eject: { status5xx: 5 } }, 'eject'],
   ['rule', { rate: { requests: 1, per: 'second' } }, 'rate'],
-  ['listener', { tls: 'passthrough' }, 'tls'],
-  ['listener', { proxyProtocol: { in: true } }, 'proxyProtocol'],
   ['settings', { limits: { h2Streams: 10 } }, 'limits.h2Streams'],
 ];
 for (const [kind, doc, path] of REFUSED) {
@@ -27,8 +24,6 @@ for (const [kind, doc, path] of REFUSED) {
 test('what is switched off, or left out, promises nothing', () => {
   const off = { sticky: false, coalesce: false, cache: null, slowStart: 0 };
   assert.deepEqual(notYetInForce('service', off), []);
-  assert.deepEqual(notYetInForce('domain', { clientCertificates: null }), []);
-  assert.deepEqual(notYetInForce('listener', { proxyProtocol: { in: false, out: false } }), []);
   assert.deepEqual(notYetInForce('settings', { limits: { fields: 50 } }), []);
   assert.deepEqual(notYetInForce('settings', {}), []);
 });

@@ -1,6 +1,6 @@
 /**
  * Fields that the model has and this version does not put into force. They are refused: an object that promises a
- * limit, a cache or a client certificate must never be accepted without effect. A row goes when its feature comes.
+ * limit or a cache must never be accepted without effect. A row goes when its feature comes.
  */
 import type { FieldProblem } from '../../shared/errors.ts';
 import type { Kind } from '../../shared/model/kinds.ts';
@@ -8,7 +8,6 @@ import type { Doc } from '../revisions/view.ts';
 
 /** By kind, the dotted paths of such fields, and whether a value there promises anything. */
 const NOT_YET: Partial<Record<Kind, Readonly<Record<string, (value: unknown) => boolean>>>> = {
-  domain: { clientCertificates: isSet },
   service: {
     sticky: isSet,
     coalesce: isSet,
@@ -17,10 +16,6 @@ const NOT_YET: Partial<Record<Kind, Readonly<Record<string, (value: unknown) => 
     eject: isSet,
   },
   rule: { rate: isSet },
-  listener: {
-    tls: isSet,
-    proxyProtocol: (value) => Object.values(value as object).some((on) => on === true),
-  },
   settings: { 'limits.h2Streams': isSet },
 };
 

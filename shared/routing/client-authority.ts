@@ -24,19 +24,17 @@ export interface TlsOfRequest {
 /** Throws an Error that says what cannot be used: OpenSSL would pass over it, and everybody would be refused. */
 export function compileClientAuthority(pem: string): ClientAuthority {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g);
-  if (blocks === null) throw new Error('clientCertificates.ca: there is no certificate in PEM form in it');
+  if (blocks === null) throw new Error('there is no certificate in PEM form in it');
   for (const [index, block] of blocks.entries()) {
     let certificate: X509Certificate;
     try {
       certificate = new X509Certificate(block);
     } catch (error) {
-      throw new Error(
-        `clientCertificates.ca: certificate ${index + 1} cannot be read: ${(error as Error).message}`,
-      );
+      throw new Error(`certificate ${index + 1} cannot be read: ${(error as Error).message}`);
     }
     if (!certificate.ca) {
       throw new Error(
-        `clientCertificates.ca: certificate ${index + 1} is not that of an authority (it has no CA:TRUE); ` +
+        `certificate ${index + 1} is not that of an authority (it has no CA:TRUE); ` +
           'give the one that signs the certificates of visitors',
       );
     }

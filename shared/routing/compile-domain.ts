@@ -148,7 +148,7 @@ export function compileDomain(doc: Domain): CompiledDomain {
     maintenance: doc.mode === 'maintenance' ? withoutSchedule(maintenance) : maintenance,
     https: doc.https ?? 'allow',
     responseSecure: compileFields(undefined, hsts),
-    clientAuthority: doc.clientCertificates ? compileClientAuthority(doc.clientCertificates.ca) : null,
+    clientAuthority: authorityOf(doc),
     firewall: doc.firewall ?? [],
     pages: doc.pages ?? null,
     limits: doc.limits ?? null,
@@ -236,6 +236,15 @@ function pathChangeOf(route: Route): PathChange | null {
       : { pattern: compilePattern(route.rewrite.match.slice(1)), to: route.rewrite.to };
   const add = (route.addPrefix ?? '').replace(/\/+$/, '');
   return strip.length === 0 && rewrite === null && add === '' ? null : { strip, rewrite, add };
+}
+
+function authorityOf({ clientCertificates }: Domain): ClientAuthority | null {
+  if (!clientCertificates) return null;
+  try {
+    return compileClientAuthority(clientCertificates.ca);
+  } catch (error) {
+    throw new Error(`clientCertificates.ca: ${(error as Error).message}`);
+  }
 }
 
 type HstsField = readonly [name: string, value: string];

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
+import net from 'node:net';
 import { before, describe, it } from 'node:test';
 import tls from 'node:tls';
 import type { PemPair } from '../../proxy/tls/key-pair.ts';
@@ -252,5 +253,34 @@ describe('client certificates', () => {
         assert.doesNotMatch(own.heard!.fields.get('client-cert')!, /AAAA:/);
       },
       { trusts: () => true },
+    ));
+
+  it('a client that leaves before, during or right after its handshake leaves nothing behind', () =>
+    withSites(
+      async (front) => {
+        const before = front.wire(net.connect(front.port, '127.0.0.1'));
+        await front.proxy.settled(() => front.connections.size > 0, 'the connection');
+        before.reset();
+        await front.idle();
+        for (const servername of ['safe.test', 'open.test'])
+          for (let at = 0; at < 30; at++) {
+            const socket = tls.connect({
+              port: front.port,
+              host: '127.0.0.1',
+              rejectUnauthorized: false,
+              servername,
+              cert: ann.certificate,
+              key: ann.key,
+            });
+            socket.on('error', () => {});
+            await once(socket, at % 2 === 0 ? 'secureConnect' : 'connect');
+            for (let rounds = 0; rounds < at % 7; rounds++)
+              await new Promise((resolve) => setImmediate(resolve));
+            socket.destroy();
+          }
+        await front.idle();
+        // One that ends its side in the middle of a handshake gets the rest of the time that a handshake has.
+      },
+      { handshakeTimeoutMs: 200 },
     ));
 });
