@@ -201,7 +201,12 @@ export interface Rig {
   readonly timers: TimerWheel;
   readonly failures: FailureReport[];
   readonly recovered: string[];
-  acquire(service: CompiledService, options?: Partial<AcquireOptions>, key?: number): Got;
+  acquire(
+    service: CompiledService,
+    options?: Partial<AcquireOptions>,
+    key?: number,
+    visitor?: PickRequest,
+  ): Got;
   /** `acquire`, and waits for its end. */
   get(service: CompiledService, options?: Partial<AcquireOptions>, key?: number): Promise<Got>;
   backend(address: string): { active: number; tunnels: number; idle: number; alive: boolean };
@@ -229,10 +234,10 @@ export function rig(options: Partial<UpstreamOptions> & { clock?: Clock } = {}):
     onRecovered: (_, address) => recovered.push(address),
     ...options,
   });
-  const acquire: Rig['acquire'] = (of, more = {}, number = of.latest ?? 0) => {
+  const acquire: Rig['acquire'] = (of, more = {}, number = of.latest ?? 0, visitor = request) => {
     const got = new Got();
     const key = of.keys.get(number) ?? { key: number, enabled: true, backends: [] };
-    got.ticket = upstreams.acquire(of, key, request, { ...plain, ...more }, got);
+    got.ticket = upstreams.acquire(of, key, visitor, { ...plain, ...more }, got);
     return got;
   };
   return {
