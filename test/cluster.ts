@@ -75,6 +75,8 @@ export class Command {
 export interface OwnOfNode {
   readonly mongoUrl?: string;
   readonly redisUrl?: string;
+  /** Its ports ask for a PROXY header, from 127.0.0.1. */
+  readonly proxied?: boolean;
 }
 
 export interface NodeOfCluster extends OwnOfNode {
@@ -281,6 +283,12 @@ export class Cluster {
         '--access-log',
         join(this.folder, `${node.name}-access.log`),
         ...this.#common(),
+        ...(node.proxied
+          ? [
+              ...['--trusted-proxies', '127.0.0.1'],
+              ...['--proxy-protocol', `127.0.0.1:${node.http},127.0.0.1:${node.https}`],
+            ]
+          : []),
         ...(this.options.proxyArguments ?? []),
       ],
       this.#env(node),
