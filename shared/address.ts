@@ -4,12 +4,17 @@
  */
 import ipaddr from 'ipaddr.js';
 
+const MAPPED = '::ffff:';
+
 /**
  * Canonical text of an address, or null when `text` is none: dotted IPv4, compressed lower-case IPv6 (RFC 5952).
  * IPv4 mapped into IPv6 becomes IPv4; brackets and a zone (`%eth0`) are removed.
  */
 export function parseAddress(text: string): string | null {
   if (readIPv4(text) !== null) return text;
+  // How a socket of both families names IPv4 visitors.
+  if (text.startsWith(MAPPED) && readIPv4(text.slice(MAPPED.length)) !== null)
+    return text.slice(MAPPED.length);
   let bare = text.startsWith('[') && text.endsWith(']') ? text.slice(1, -1) : text;
   const zone = bare.indexOf('%');
   if (zone !== -1) bare = bare.slice(0, zone);

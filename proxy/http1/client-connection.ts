@@ -14,7 +14,7 @@ import { AnswerWriter, endsByClose } from './answer-writer.ts';
 import { ByteStore } from './byte-store.ts';
 import type { BodySink } from './chunk-decoder.ts';
 import { clientCertificateFields } from './client-certificate.ts';
-import { type ClientIdentity, identifyForwarded, peerAddress } from './client-identity.ts';
+import { type ClientIdentity, type HttpListener, identifyForwarded, peerAddress } from './client-identity.ts';
 import { Exchange } from './exchange.ts';
 import { logFailure } from './failure.ts';
 import { COMPLETE, NEED_MORE } from './field-lines.ts';
@@ -27,14 +27,6 @@ import { HttpRequestView } from './request-view.ts';
 import { forwardingText } from './request-writer.ts';
 import type { ResponseFraming, ResponseHead } from './response-head.ts';
 import type { Visitor } from './visitor.ts';
-
-export interface HttpListener {
-  readonly secure: boolean;
-  /** Port that visitors see. */
-  readonly port: number;
-  /** The peer is a proxy that does not say who its client is: the client's own forwarding fields count for nothing. */
-  readonly hidden?: boolean;
-}
 
 /** Requests read ahead while an answer is under way; more bytes than this (a read more, at most) count as full, too. */
 const MAX_AHEAD = 4;
@@ -406,12 +398,17 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
 
   exchangeEnded(): void {
     if (this.#reading === 'nothing') return;
-    if (this.#closeAfter || this.#draining) this.#close();
+    if (this.#closeAfter || this.#draining) this.#close(this.#saidLast ? 0 : undefined);
     else if (this.#reading === 'ahead') this.#nextRequest();
     else this.resumeBody();
   }
 
   // Endings.
+
+  /** Whether the client has promised to send nothing more (RFC 9112 §9.6), so that nothing has to be waited for. */
+  get #saidLast(): boolean {
+    return !this.head.keepAlive && !this.head.hasBody && this.#ahead.length === 0;
+  }
 
   #mustClose(): boolean {
     if (!this.head.keepAlive || this.#draining || this.#environment.draining() || this.#closeAfter)
@@ -478,15 +475,16 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   }
 
   /** Sends what is pending and ends; nothing more is read. */
-  #close(): void {
+  #close(lingerMs?: number): void {
     if (this.#reading === 'nothing') return;
     this.#release();
-    this.#stream.close();
+    this.#stream.close(lingerMs);
   }
 
   /** The stream is gone, or the tunnel on it. */
   #closed(): void {
     this.#exchange.close();
+    this.head.fields.free();
     this.#environment.observer.connectionClosed();
     this.#onClosed(this);
   }

@@ -15,6 +15,15 @@ export interface ClientIdentity {
   readonly port: number;
 }
 
+/** What a connection came in by. */
+export interface HttpListener {
+  readonly secure: boolean;
+  /** Port that visitors see. */
+  readonly port: number;
+  /** The peer is a proxy that does not say who its client is: the client's own forwarding fields count for nothing. */
+  readonly hidden?: boolean;
+}
+
 /** A longer chain is cut: nobody runs that many proxies. */
 const MAX_HOPS = 32;
 

@@ -36,6 +36,12 @@ const EMPTY = Buffer.alloc(0);
 export const NO_NAMES: Uint8Array[] = [];
 const INITIAL_CAPACITY = 24;
 const STRIDE = 4;
+/** Memory of sections that are over; most connections carry few requests, and a typed array costs more than those. */
+const freePositions: Int32Array[] = [];
+const freeKinds: Uint8Array[] = [];
+const MAX_FREE = 256;
+const NO_POSITIONS = new Int32Array(0);
+const NO_KINDS = new Uint8Array(0);
 
 export class FieldLines {
   /** The bytes; every offset here counts from `base`. */
@@ -46,8 +52,8 @@ export class FieldLines {
   cursor = 0;
   /** Where the empty line that ends the section begins. */
   end = 0;
-  #positions = new Int32Array(INITIAL_CAPACITY * STRIDE);
-  kinds = new Uint8Array(INITIAL_CAPACITY);
+  #positions = freePositions.pop() ?? new Int32Array(INITIAL_CAPACITY * STRIDE);
+  kinds = freeKinds.pop() ?? new Uint8Array(INITIAL_CAPACITY);
   /** What `Connection` named beside the options that the proxy knows, in lower case; says so for trailers, too. */
   named: Uint8Array[] = NO_NAMES;
 
@@ -56,6 +62,18 @@ export class FieldLines {
     this.count = 0;
     this.cursor = offset;
     this.end = offset;
+  }
+
+  /** The owner is gone for good: its memory serves another one, and whatever is still asked of it finds nothing. */
+  free(): void {
+    if (this.kinds.length === INITIAL_CAPACITY && freeKinds.length < MAX_FREE) {
+      freePositions.push(this.#positions);
+      freeKinds.push(this.kinds);
+    }
+    this.#positions = NO_POSITIONS;
+    this.kinds = NO_KINDS;
+    this.buffer = EMPTY;
+    this.count = 0;
   }
 
   nameStart(index: number): number {
@@ -180,10 +198,11 @@ export class FieldLines {
   }
 
   #grow(): void {
-    const positions = new Int32Array(this.#positions.length * 2);
+    const capacity = Math.max(INITIAL_CAPACITY, this.kinds.length * 2);
+    const positions = new Int32Array(capacity * STRIDE);
     positions.set(this.#positions);
     this.#positions = positions;
-    const kinds = new Uint8Array(this.kinds.length * 2);
+    const kinds = new Uint8Array(capacity);
     kinds.set(this.kinds);
     this.kinds = kinds;
   }

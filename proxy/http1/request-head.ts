@@ -158,7 +158,7 @@ export class RequestHead {
     const fields = this.fields;
     const length = fields.cursor;
     if (this.#store.length < length) {
-      this.#store = Buffer.allocUnsafeSlow(Math.max(MIN_STORE, 2 ** Math.ceil(Math.log2(length))));
+      this.#store = Buffer.allocUnsafe(Math.max(MIN_STORE, 2 ** Math.ceil(Math.log2(length))));
     }
     fields.buffer.copy(this.#store, 0, fields.base, fields.base + length);
     fields.buffer = this.#store;

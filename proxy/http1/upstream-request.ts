@@ -148,6 +148,7 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
   /** The owner is gone for good; the wheel may forget this object. */
   close(): void {
     this.#environment.timers.remove(this);
+    this.#reader.head.fields.free();
   }
 
   // From upstreams.
