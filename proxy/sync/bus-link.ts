@@ -65,11 +65,25 @@ export class BusLink {
     if (ask === 'drained' && typeof service === 'string' && typeof address === 'string') {
       return { drained: await isDrained(this.#options, service, address) };
     }
+    if (ask === 'purge' && typeof service === 'string') return this.#purge(service, message['path']);
     if (ask === 'request' && typeof request === 'string' && request.length <= 256) {
       const record = await this.#findRequest(request);
       return record === null ? null : { record };
     }
     return null;
+  }
+
+  async #purge(service: string, path: unknown): Promise<object> {
+    const { distributor, questions } = this.#options;
+    const processes = distributor.processes().map((process) => process.id);
+    const about = { type: 'purge', service, path: typeof path === 'string' ? path : null } as const;
+    const { answers, complete } = await questions.ask(about, processes);
+    const counts = answers.map(({ answer }) => answer).filter((count) => typeof count === 'number');
+    return {
+      purged: counts.reduce((sum, count) => sum + count, 0),
+      // A process of another version may not know the question.
+      complete: complete && counts.length === answers.length,
+    };
   }
 
   async #findRequest(id: string): Promise<object | null> {
