@@ -156,12 +156,6 @@ class Node implements RunningNode {
         throw new KontrolError('cannot_start', `the data folder ${data} cannot be used: ${error.message}`);
       });
       await checkAccessLog(this.#settings.accessLog);
-      // Ignored, it would let anybody in who does not send the header that the operator relies on.
-      if (this.#settings.proxyProtocol.length > 0)
-        throw new KontrolError(
-          'cannot_start',
-          '--proxy-protocol is not available in this version; leave it out',
-        );
       const orphans = await findOrphans(folder);
       const relieves = orphans.length > 0;
       // Who relieves others goes on without it, as they did: then visitors are served already, and the log says so.

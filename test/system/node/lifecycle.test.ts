@@ -112,13 +112,6 @@ test('a port in use stops the start with one line that names it', async () => {
   }
 });
 
-test('what this version cannot do stops the start instead of being ignored', async () => {
-  await using node = new NodeUnderTest({ settings: { proxyProtocol: ['127.0.0.1:8080'] } });
-  const { message } = await node.event('it fails', (event) => event.event === 'failed');
-  assert.match(message, /--proxy-protocol is not available/);
-  assert.equal((await node.exited()).code, 1);
-});
-
 test('a second node under the same name is told that the first one runs', async () => {
   await using first = new NodeUnderTest();
   const port = await first.port();
