@@ -21,11 +21,13 @@ import { openApiOperation } from './http/open-api.ts';
 import type { Operation } from './http/operation.ts';
 import { createRouter, finishRouter } from './http/router.ts';
 import { listen } from './http/server.ts';
+import { LiveService } from './live/service.ts';
 import { NodeWatch } from './nodes/node-watch.ts';
 import { nodeOperations } from './nodes/operations.ts';
 import { WorkerService } from './registry/service.ts';
 import { applyOperations } from './resources/apply.ts';
 import { backendOperations } from './resources/backends.ts';
+import { cacheOperations } from './resources/cache.ts';
 import { canonicalName, kindOf } from './resources/kind-names.ts';
 import { objectOperations } from './resources/objects.ts';
 import { rulesOfKinds } from './resources/rules-of-kinds.ts';
@@ -83,8 +85,10 @@ export async function startApi(
     closers.push(() => undoing.close());
     const workers = new WorkerService(context);
     closers.push(() => workers.close());
-    const server = await listen(settings, createApp(context, workers));
+    const live = new LiveService(context);
+    const server = await listen(settings, createApp(context, workers, live));
     closers.push(() => server.close());
+    closers.push(() => live.close());
     // First of all: calls that wait for nodes are answered, so that the server need not cut them.
     closers.push(() => context.nodes.close());
     const terminal = options.terminal ?? process.stdout.isTTY === true;
@@ -92,6 +96,7 @@ export async function startApi(
     startContext(context, upkeep);
     undoing.start();
     workers.start();
+    live.start(server);
     log.info('api_started', `the API listens on ${server.url}`, { url: server.url, store: store.type });
     return { url: server.url, firstAdmin, close };
   } catch (error) {
@@ -119,7 +124,9 @@ function createContext(
     apiToken: settings.apiToken,
     secureCookie: settings.apiCert !== null,
   });
-  const nodes = new NodeWatch(store, bus, clock);
+  const nodes = new NodeWatch(store, bus, clock, () =>
+    present.loaded ? { name: 'kontrolapi', seq: present.seq, hash: present.hash } : null,
+  );
   const adoption = new Adoption({
     store,
     present,
@@ -148,17 +155,19 @@ function createContext(
 }
 
 /** Every call of the API. Parts that are no plain calls (UI, live views) mount themselves on the app. */
-function createApp(context: ApiContext, workers: WorkerService): Express {
+function createApp(context: ApiContext, workers: WorkerService, live: LiveService): Express {
   const counters = new RequestCounters();
   const operations: Operation[] = [
     ...healthOperations(context, counters),
     ...authOperations(context.auth),
     ...objectOperations(context),
     ...backendOperations(context),
+    ...cacheOperations(context),
     ...applyOperations(context),
     ...revisionOperations(context, { kindOf, canonicalName }),
     ...nodeOperations(context),
     ...workers.operations,
+    ...live.operations,
   ];
   operations.push(openApiOperation(() => operations, packageVersion()));
   const app = createRouter({

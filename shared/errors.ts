@@ -33,6 +33,7 @@ export const ERRORS = {
   precondition_failed: { status: 412, cause: 'client', title: 'The object has changed since it was read' },
   too_large: { status: 413, cause: 'client', title: 'The body is larger than this call takes' },
   media_type: { status: 415, cause: 'client', title: 'Bodies are application/json' },
+  upgrade_required: { status: 426, cause: 'client', title: 'This resource speaks WebSocket (RFC 6455)' },
   rate_limited: { status: 429, cause: 'client', title: 'Too many attempts; wait and try again' },
   internal: {
     status: 500,

@@ -64,12 +64,22 @@ export function healthOperations(context: ApiContext, counters: RequestCounters)
       summary: 'Counters in the text format of Prometheus',
       access: 'public',
       handle() {
-        const { store, bus, present, writer } = context;
+        const { store, bus, present, writer, nodes } = context;
         const lines = [
           ...counters.lines(),
           ...gauge('kontrol_api_store_up', 'The last call reached the store.', store.reachable ? 1 : 0),
           ...gauge('kontrol_api_bus_up', 'The bus is connected.', bus.connected ? 1 : 0),
           ...gauge('kontrol_api_seq', 'The newest revision this process knows.', present.seq),
+          ...gauge(
+            'kontrol_api_alarms',
+            'Alarms about nodes; GET /v1/nodes names them.',
+            nodes.alarms.length,
+          ),
+          ...gauge(
+            'kontrol_api_hash_mismatch',
+            '1 while two that stand at the same revision do not hold the same objects.',
+            Number(nodes.alarms.some(({ alarm }) => alarm === 'hash_mismatch')),
+          ),
           '# HELP kontrol_api_revisions_written_total Revisions appended by this process.',
           '# TYPE kontrol_api_revisions_written_total counter',
           `kontrol_api_revisions_written_total ${writer.written}`,

@@ -5,6 +5,8 @@
 import type { Bus } from '../../shared/bus/contract.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { LiveDocument, Store } from '../../shared/store/contract.ts';
+import { Agreement, type Standing } from './agreement.ts';
+import { type Alarm, alarmsOf } from './alarms.ts';
 
 /** A node whose beat has not changed for this long does not live. Nodes beat every few seconds. */
 const LIFE_MS = 15_000;
@@ -25,9 +27,14 @@ interface Seen {
   /** When the beat last changed, on the monotonic clock. */
   changedAt: number;
   seq: number;
+  /** Of the objects at `seq`, as the node says. */
+  hash: string;
   /** When `seq` was first seen. */
   seqAt: number;
 }
+
+/** A node's record with its name, and whether it lives. */
+export type NodeItem = LiveDocument & { readonly name: string; readonly live: boolean };
 
 export interface Waited {
   /** Nodes that serve the change, with milliseconds from the write until this process knew. */
@@ -43,18 +50,24 @@ export class NodeWatch {
   readonly #seen = new Map<string, Seen>();
   #records: readonly LiveDocument[] = [];
   readonly #waiting = new Set<() => void>();
+  readonly #agreement = new Agreement();
+  readonly #listeners = new Set<(nodes: readonly NodeItem[], alarms: readonly Alarm[]) => void>();
+  readonly #self: () => Standing | null;
   readonly #unsubscribe: () => void;
   readonly #startedAt: number;
   #cancel: (() => void) | null = null;
   #closed = false;
 
-  constructor(store: Store, bus: Bus, clock: Clock) {
+  /** `self`: where this process stands, to compare the nodes with. */
+  constructor(store: Store, bus: Bus, clock: Clock, self: () => Standing | null = () => null) {
+    this.#self = self;
     this.#startedAt = clock.monotonic();
     this.#store = store;
     this.#clock = clock;
     this.#unsubscribe = bus.subscribe('kontrol:applied', (message) => {
-      const { node, seq } = message ?? {};
-      if (typeof node === 'string' && typeof seq === 'number') this.#applied(node, seq);
+      const { node, seq, hash } = message ?? {};
+      if (typeof node === 'string' && typeof seq === 'number')
+        this.#applied(node, seq, typeof hash === 'string' ? hash : '');
     });
   }
 
@@ -64,9 +77,20 @@ export class NodeWatch {
   }
 
   /** The records of all nodes, each with `name` and whether it lives; the last known ones while the store is away. */
-  async list(): Promise<(LiveDocument & { readonly name: string; readonly live: boolean })[]> {
+  async list(): Promise<NodeItem[]> {
     const records = await this.#read().catch(() => this.#records);
-    return records.map((record) => ({ ...record, name: record._id, live: this.#lives(record._id) }));
+    return this.#items(records);
+  }
+
+  /** What is wrong with nodes, as last seen. */
+  get alarms(): Alarm[] {
+    return alarmsOf(this.#items(this.#records), this.#agreement.disagreements);
+  }
+
+  /** Calls `listener` after each look, every few seconds. */
+  onLook(listener: (nodes: readonly NodeItem[], alarms: readonly Alarm[]) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** Names of the nodes that live, as far as this process has seen. */
@@ -128,15 +152,28 @@ export class NodeWatch {
     });
   }
 
-  #applied(node: string, seq: number): void {
+  #items(records: readonly LiveDocument[]): NodeItem[] {
+    return records.map((record) => ({ ...record, name: record._id, live: this.#lives(record._id) }));
+  }
+
+  #compare(): void {
+    const standings: Standing[] = [];
+    for (const [name, { seq, hash }] of this.#seen)
+      if (this.#lives(name)) standings.push({ name, seq, hash });
+    const self = this.#self();
+    if (self !== null) standings.push(self);
+    this.#agreement.compare(standings, this.#clock.monotonic());
+  }
+
+  #applied(node: string, seq: number, hash: string): void {
     const now = this.#clock.monotonic();
     const seen = this.#seen.get(node);
     if (seen === undefined) {
       if (this.#seen.size < MAX_NODES)
-        this.#seen.set(node, { recorded: false, beat: null, changedAt: now, seq, seqAt: now });
+        this.#seen.set(node, { recorded: false, beat: null, changedAt: now, seq, hash, seqAt: now });
     } else {
       seen.changedAt = now;
-      if (seq > seen.seq) Object.assign(seen, { seq, seqAt: now });
+      if (seq > seen.seq) Object.assign(seen, { seq, hash, seqAt: now });
     }
     for (const wake of [...this.#waiting]) wake();
   }
@@ -150,21 +187,24 @@ export class NodeWatch {
     const records = await this.#store.live.list('nodes');
     this.#records = records;
     const now = this.#clock.monotonic();
-    for (const { _id, beat, seq } of records) {
+    for (const { _id, beat, seq, hash: said } of records) {
       const served = typeof seq === 'number' ? seq : 0;
+      const hash = typeof said === 'string' ? said : '';
       const seen = this.#seen.get(_id);
       if (seen === undefined) {
         if (this.#seen.size < MAX_NODES)
-          this.#seen.set(_id, { recorded: true, beat, changedAt: now, seq: served, seqAt: now });
+          this.#seen.set(_id, { recorded: true, beat, changedAt: now, seq: served, hash, seqAt: now });
         continue;
       }
       seen.recorded = true;
       if (seen.beat !== beat) Object.assign(seen, { beat, changedAt: now });
       // A record may lag behind what the node said on the bus, but not for long: then the store was restored.
       const lower = served < seen.seq && now - seen.seqAt > LIFE_MS;
-      if (served > seen.seq || lower) Object.assign(seen, { seq: served, seqAt: now });
+      if (served > seen.seq || lower) Object.assign(seen, { seq: served, hash, seqAt: now });
+      else if (served === seen.seq) seen.hash = hash;
     }
     this.#forgetRemoved(new Set(records.map((record) => record._id)));
+    this.#compare();
     return records;
   }
 
@@ -176,7 +216,9 @@ export class NodeWatch {
   }
 
   async #watch(): Promise<void> {
-    await this.#read().catch(() => []);
+    const nodes = await this.list();
+    const { alarms } = this;
+    for (const listener of this.#listeners) listener(nodes, alarms);
     if (!this.#closed) this.#cancel = this.#clock.after(WATCH_MS, () => void this.#watch());
   }
 }

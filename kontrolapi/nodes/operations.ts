@@ -12,8 +12,14 @@ export function nodeOperations(context: ApiContext): Operation[] {
       summary: 'All nodes with what they serve, their processes, quarantined objects and alarms',
       access: READERS,
       async handle() {
-        const items = (await context.nodes.list()).map(({ _id, v, ...record }) => record);
-        return { body: { items, next: null, seq: context.present.seq, hash: context.present.hash } };
+        const { nodes, present } = context;
+        await present.fresh(context.clock);
+        const items = (await nodes.list()).map(({ _id, v, ...record }) => ({
+          ...record,
+          behind: Math.max(0, present.seq - Number(record['seq'] ?? 0)),
+        }));
+        const { seq, hash } = present;
+        return { body: { items, next: null, seq, hash, alarms: nodes.alarms } };
       },
     }),
     operationWithBody(z.strictObject({}), {

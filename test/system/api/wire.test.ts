@@ -130,7 +130,7 @@ test('the OpenAPI document describes every path with its parameters, roles and b
   assert.equal(schema?.additionalProperties, false);
   assert.deepEqual(
     listOf(put?.parameters).map(({ name }) => String(name)),
-    ['name', 'dryRun', 'wait', 'timeout', 'message'],
+    ['name', 'dryRun', 'wait', 'timeout', 'confirmWithin', 'message'],
   );
   assert.deepEqual(body.paths?.['/v1/users']?.get?.['x-roles'], ['admin']);
   assert.ok(
