@@ -18,7 +18,7 @@ const POLICIES: Readonly<Record<BalancePolicy, (options: PolicyOptions) => Polic
   'least-connections': (options) => new LeastConnections(options),
   // Pinning by address is a rendezvous hash too: a table by modulo would move nearly every visitor when one leaves.
   'source-hash': (options) => new Rendezvous({ ...options, hash: { ...options.hash, by: 'ip' } }),
-  'first-alive': () => new FirstAlive(),
+  'first-alive': (options) => new FirstAlive(options),
   naive: (options) => new Naive(options),
   'two-choices': (options) => new TwoChoices(options),
   rendezvous: (options) => new Rendezvous(options),

@@ -4,11 +4,14 @@
  */
 import type { Backend } from '../upstream/contract.ts';
 import type { Load, Policy, PolicyOptions } from './policy.ts';
+import { orAnother } from './slowly.ts';
 
 export class Naive implements Policy {
   readonly #load: Load;
+  readonly #random: () => number;
 
   constructor(options: PolicyOptions) {
+    this.#random = options.random;
     this.#load = options.load;
   }
 
@@ -16,6 +19,6 @@ export class Naive implements Policy {
     if (candidates.length === 0) return null;
     let open = 0;
     for (const backend of candidates) open += this.#load(backend);
-    return candidates[open % candidates.length] ?? null;
+    return orAnother(candidates[open % candidates.length] ?? null, candidates, this.#random);
   }
 }

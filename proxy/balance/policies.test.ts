@@ -10,7 +10,7 @@ import { type Policy, requestLoad, tunnelLoad } from './policy.ts';
 type Mutable = { -readonly [field in keyof Backend]: Backend[field] };
 
 function backend(address: string, more: Partial<Backend> = {}): Mutable {
-  const usual = { service: 'shop', weight: 1, tier: 0, state: 'ready', since: 0 } as const;
+  const usual = { service: 'shop', weight: 1, ramp: 1, tier: 0, state: 'ready', since: 0 } as const;
   return { ...usual, address, active: 0, tunnels: 0, alive: true, ...more };
 }
 

@@ -2,11 +2,14 @@
 import type { Backend } from '../upstream/contract.ts';
 import type { Policy, PolicyOptions } from './policy.ts';
 import { Rotation } from './rotation.ts';
+import { orAnother } from './slowly.ts';
 
 export class RoundRobin implements Policy {
   readonly #rotation: Rotation;
+  readonly #random: () => number;
 
   constructor(options: PolicyOptions) {
+    this.#random = options.random;
     this.#rotation = new Rotation(options.random);
   }
 
@@ -15,6 +18,6 @@ export class RoundRobin implements Policy {
     const index = this.#rotation.next(candidates);
     const picked = candidates[index] ?? null;
     if (picked !== null) this.#rotation.taken(picked, index);
-    return picked;
+    return orAnother(picked, candidates, this.#random);
   }
 }

@@ -239,6 +239,7 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
       this.#failed('backend_upgrade', false);
       return;
     }
+    connection.signals?.answered(101, -1);
     this.#environment.timers.remove(this);
     this.#connection = null;
     this.#answering = true;
@@ -249,6 +250,7 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
 
   onHead(head: ResponseHead, framing: ResponseFraming): boolean {
     this.notes.status = head.status;
+    this.#connection?.signals?.answered(head.status, this.#answerMs);
     if (this.#service.config.retries.onStatus.includes(head.status) && this.#retry(false)) return false;
     this.#answering = true;
     this.#framing = framing;
@@ -367,9 +369,18 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
     return true;
   }
 
+  /** How long the backend took for its answer; how long a body took to arrive is not its doing. */
+  get #answerMs(): number {
+    return this.#request.visitor.head.hasBody ? -1 : (this.notes.firstByteMs ?? -1);
+  }
+
   /** Before its final head. */
   #failed(cause: CauseCode, failure: boolean): void {
     const { phase } = this;
+    // A connection that breaks counts by itself, and where it was idle before, not at all.
+    if (cause !== 'backend_reset') {
+      this.#connection?.signals?.answered(cause === 'first_byte_timeout' ? 504 : 502, -1);
+    }
     this.#dropConnection(failure);
     this.#over();
     this.#receiver.onUnanswered(cause, phase, 'backend');

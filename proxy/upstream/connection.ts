@@ -4,7 +4,7 @@
  */
 import type { ByteStream, ByteStreamHandler } from '../stream/byte-stream.ts';
 import type { Timed } from '../stream/timer-wheel.ts';
-import type { Backend, UpstreamConnection } from './contract.ts';
+import type { AnswerSignals, Backend, UpstreamConnection } from './contract.ts';
 import type { Linked } from './intrusive-list.ts';
 
 /** Takes no notice: the handler of connections that were given up, so that they hold on to nothing. */
@@ -12,6 +12,8 @@ const UNHEARD: ByteStreamHandler = { onData() {}, onEnd() {}, onDrain() {}, onCl
 
 /** What a connection reports to its endpoint. */
 export interface ConnectionOwner {
+  /** Null unless the service ejects backends by how they answer. */
+  readonly signals: AnswerSignals | null;
   /** An exchange is over and the connection may carry another, which the backend allows for `keepAliveMs` if not null. */
   returned(connection: Connection, keepAliveMs: number | null): void;
   /** An exchange is over and the connection is closed. `failure`: the backend is to blame. */
@@ -104,6 +106,7 @@ class Lease implements UpstreamConnection {
   readonly queuedMs: number;
   readonly connectMs: number;
   readonly setCookie: string | null;
+  readonly signals: AnswerSignals | null;
   readonly #connection: Connection;
   #over = false;
 
@@ -122,6 +125,7 @@ class Lease implements UpstreamConnection {
     this.queuedMs = queuedMs;
     this.connectMs = connectMs;
     this.setCookie = setCookie;
+    this.signals = connection.owner.signals;
   }
 
   release(keepAliveMs: number | null): void {

@@ -24,8 +24,10 @@ export interface PickRequest {
 export interface Backend {
   readonly service: string;
   readonly address: string;
-  /** Changes with the table. */
+  /** Changes with the table, and is less for a while where a service starts its backends slowly. */
   readonly weight: number;
+  /** The part of its share that it gets, above 0 and up to 1; counted in `weight` already. */
+  readonly ramp: number;
   readonly tier: number;
   readonly state: 'ready' | 'drain' | 'maintenance' | 'lost';
   readonly since: number;
@@ -35,6 +37,15 @@ export interface Backend {
   readonly tunnels: number;
   /** False after the active checks of the node found it dead, or passive failures took it out for a while. */
   readonly alive: boolean;
+}
+
+/** Hears how a backend answers; only where a service ejects backends for that. */
+export interface AnswerSignals {
+  /**
+   * Status of its answer, or what stands for it where none came, and milliseconds until its first byte; below 0 where
+   * they say nothing about the backend.
+   */
+  answered(status: number, firstByteMs: number): void;
 }
 
 /** A connection lent to one exchange. Ends with exactly one call of `release` or `discard`. */
@@ -48,6 +59,7 @@ export interface UpstreamConnection {
   readonly connectMs: number;
   /** Value of the Set-Cookie that keeps the visitor with this backend; null when it needs none. */
   readonly setCookie: string | null;
+  readonly signals: AnswerSignals | null;
   /** The exchange is complete and clean: back to the pool. `keepAliveMs`: what the backend's Keep-Alive allows, or null. */
   release(keepAliveMs: number | null): void;
   /**

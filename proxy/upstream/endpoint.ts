@@ -10,17 +10,14 @@ import type { ResolvedService } from '../../shared/model/service.ts';
 import type { Timed, TimerWheel } from '../stream/timer-wheel.ts';
 import type { Connection, ConnectionOwner } from './connection.ts';
 import type { Connector, Target } from './connector.ts';
+import type { AnswerSignals } from './contract.ts';
+import { Ejection, type EjectionOwner } from './ejection.ts';
+import type { FailureReport } from './failure-report.ts';
 import { IntrusiveList } from './intrusive-list.ts';
 import type { Names } from './names.ts';
 import { PassiveHealth } from './passive-health.ts';
+import { targetsOf } from './targets.ts';
 import type { TlsIdentity } from './tls-identity.ts';
-
-/** Failed connects of one backend. `count` 0: no connect failed, but something else says that it should be looked at. */
-export interface FailureReport {
-  readonly service: string;
-  readonly address: string;
-  readonly count: number;
-}
 
 /** What the upstream side needs of its process. */
 export interface UpstreamContext {
@@ -48,8 +45,12 @@ export interface EndpointOwner {
   readonly context: UpstreamContext;
   /** How connections to a backend under this host name (null: under an address) are encrypted; null: not at all. */
   identityFor(name: string | null): TlsIdentity | Error | null;
-  /** Whether enough others are alive to take this one out because its exchanges break. */
-  mayEject(endpoint: Endpoint): boolean;
+  /** Whether at most this share of the backends would be out if this one was, because of what it answers. */
+  mayEject(endpoint: Endpoint, maxShare: number): boolean;
+  /** See `EjectionOwner.meanOfOthers`. */
+  meanOfOthers(endpoint: Endpoint): number | null;
+  /** It is new or came back: its share grows from little to all, where the service says so. */
+  startSlowly(endpoint: Endpoint): void;
   /** A connection or a slot for one became free. */
   capacityFreed(): void;
   /** It came to life or died. */
@@ -72,6 +73,9 @@ const SPARE_AGAIN_MS = 1_000;
 /** At most one hint to look at a backend per this time. */
 const HINT_INTERVAL_MS = 1_000;
 
+/** Share of the backends that may be out because their connections break. */
+const BREAKING_SHARE = 0.5;
+
 export class Endpoint implements ConnectionOwner, Timed {
   timerDue = 0;
   timerQueued = false;
@@ -89,6 +93,10 @@ export class Endpoint implements ConnectionOwner, Timed {
   alive = true;
   /** A spare connection (a trial, or one towards `pool.min`) is under way. */
   sparePending = false;
+  /** The part of its share that it gets, above 0 and up to 1. */
+  ramp = 1;
+  /** Null unless the service ejects backends by how they answer. */
+  ejection: Ejection | null = null;
   readonly #idle = new IntrusiveList<Connection>();
   readonly #passive = new PassiveHealth();
   readonly #parsed: Address | null;
@@ -108,6 +116,10 @@ export class Endpoint implements ConnectionOwner, Timed {
     if (this.name !== null) owner.context.names.watch(this.name, this);
   }
 
+  get signals(): AnswerSignals | null {
+    return this.ejection;
+  }
+
   get idle(): number {
     return this.#idle.size;
   }
@@ -123,6 +135,13 @@ export class Endpoint implements ConnectionOwner, Timed {
   /** Out because of failures of real traffic. */
   get offline(): boolean {
     return this.#passive.offline;
+  }
+
+  /** Why it gets nothing; null when it is alive. */
+  get why(): string | null {
+    if (!this.#verdict) return 'the active checks find it dead';
+    if (this.#passive.offline) return 'connecting to it failed, or its connections broke';
+    return this.ejection?.reason ?? null;
   }
 
   /** Whether the active checks of the node let it take traffic. */
@@ -323,6 +342,12 @@ export class Endpoint implements ConnectionOwner, Timed {
     this.#takeOut(offlineMs, 'connects failed in other processes of this node');
   }
 
+  /** What it answered in another process of the node. */
+  remoteSignals({ status5xx = 0, ejectedMs = 0 }: FailureReport): void {
+    if (status5xx > 0) this.ejection?.remoteAnswered(status5xx);
+    if (ejectedMs > 0) this.ejection?.remoteEjected(ejectedMs);
+  }
+
   /** It came back in another process of the node. */
   remoteRecovered(): void {
     this.#passive.connected();
@@ -340,12 +365,16 @@ export class Endpoint implements ConnectionOwner, Timed {
   renewed(): void {
     this.#verdict = true;
     this.#passive.connected();
+    this.ejection?.reset();
     this.#refresh();
+    this.owner.startSlowly(this);
   }
 
   #exchangeFailed(): void {
     const { context, config, name } = this.owner;
-    const offlineMs = this.#passive.exchangeFailed(config.passive, () => this.owner.mayEject(this));
+    const offlineMs = this.#passive.exchangeFailed(config.passive, () =>
+      this.owner.mayEject(this, BREAKING_SHARE),
+    );
     this.#takeOut(offlineMs, 'its connections broke before they had answered');
     const now = context.timers.now;
     if (now - this.#lastHint < HINT_INTERVAL_MS) return;
@@ -371,12 +400,13 @@ export class Endpoint implements ConnectionOwner, Timed {
   }
 
   #refresh(): void {
-    const alive = this.#verdict && !this.#passive.offline;
+    const alive = this.#verdict && !this.#passive.offline && this.ejection?.ejected !== true;
     if (!this.#passive.offline) this.owner.context.timers.clear(this);
     if (alive !== this.alive) {
       this.alive = alive;
       if (alive) {
         this.owner.context.log.info('backend_back', `backend ${this.address} is back`, this.#labels());
+        this.owner.startSlowly(this);
       }
       this.owner.healthChanged();
     }
@@ -405,13 +435,27 @@ export class Endpoint implements ConnectionOwner, Timed {
       this.#verdict = true;
       this.#refresh();
     }
+    this.#configureEjection();
     this.#closeIdle((connection) => !this.#isCurrent(connection));
     this.#keepWarm();
+  }
+
+  #configureEjection(): void {
+    const { eject } = this.owner.config;
+    if (eject !== null && this.ejection !== null) this.ejection.config = eject;
+    else if (eject !== null) this.ejection = new Ejection(eject, new EjectionOf(this, () => this.#refresh()));
+    else if (this.ejection !== null) {
+      this.ejection.close();
+      this.ejection = null;
+      this.#refresh();
+    }
   }
 
   /** The table names it no longer. */
   remove(): void {
     this.#removed = true;
+    this.ejection?.close();
+    this.ejection = null;
     this.owner.context.timers.remove(this);
     if (this.name !== null) this.owner.context.names.unwatch(this.name, this);
     this.#closeIdle(() => true);
@@ -421,19 +465,31 @@ export class Endpoint implements ConnectionOwner, Timed {
   }
 }
 
-function targetsOf(parsed: Address | null, addresses: readonly string[]): readonly Target[] {
-  switch (parsed?.type) {
-    case undefined:
-      return [];
-    case 'unix':
-      return [{ type: 'unix', path: parsed.path, text: `unix:${parsed.path}` }];
-    case 'address':
-      return [tcpTarget(parsed.host, parsed.port)];
-    case 'name':
-      return addresses.map((host) => tcpTarget(host, parsed.port));
-  }
-}
+/** An endpoint as its ejection sees it. */
+class EjectionOf implements EjectionOwner {
+  readonly service: string;
+  readonly address: string;
+  readonly context: UpstreamContext;
+  readonly ejectionChanged: () => void;
+  readonly #endpoint: Endpoint;
 
-function tcpTarget(host: string, port: number): Target {
-  return { type: 'tcp', host, port, text: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}` };
+  constructor(endpoint: Endpoint, changed: () => void) {
+    this.#endpoint = endpoint;
+    this.service = endpoint.owner.name;
+    this.address = endpoint.address;
+    this.context = endpoint.owner.context;
+    this.ejectionChanged = changed;
+  }
+
+  get offlineMs(): number {
+    return this.#endpoint.owner.config.passive.offlineMs;
+  }
+
+  maySpare(maxShare: number): boolean {
+    return this.#endpoint.owner.mayEject(this.#endpoint, maxShare);
+  }
+
+  meanOfOthers(): number | null {
+    return this.#endpoint.owner.meanOfOthers(this.#endpoint);
+  }
 }

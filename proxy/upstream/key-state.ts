@@ -67,6 +67,12 @@ export class KeyState {
     this.#candidates = null;
   }
 
+  /** Backends get other parts of their shares. */
+  weigh(): void {
+    for (const backend of this.#backends) backend.weigh();
+    this.invalidate();
+  }
+
   /**
    * Chooses for a request: the backend its visitor is pinned to, else by the policy. `failed`: never again for this request. `avoid`: only when nothing else is left.
    */
@@ -134,11 +140,16 @@ export class KeyState {
     return this.#backends.some((backend) => isReady(backend) || backend.state === 'lost');
   }
 
-  /** Whether half of the backends would still be alive without one of the living. */
-  get canSpareOne(): boolean {
-    const ready = this.#backends.filter(isReady);
-    const alive = ready.filter((backend) => backend.alive).length;
-    return alive - 1 >= ready.length / 2;
+  /** Whether, with one more out, at most this share of the backends would be. */
+  canSpareOne(maxShare: number): boolean {
+    let ready = 0;
+    let out = 1;
+    for (const backend of this.#backends) {
+      if (!isReady(backend)) continue;
+      ready++;
+      if (!backend.alive) out++;
+    }
+    return out <= ready * maxShare;
   }
 
   /** Lets those that wait proceed, in order of arrival, until there is no more room. */

@@ -8,16 +8,21 @@ export class KeyedBackend implements Backend {
   readonly service: string;
   readonly address: string;
   weight: number;
+  ramp: number;
   tier: number;
   state: BackendSpec['state'];
   since: number;
+  /** As the table has it. */
+  #fullWeight: number;
   #worker: string | null;
 
   constructor(endpoint: Endpoint, spec: BackendSpec) {
     this.endpoint = endpoint;
     this.service = endpoint.owner.name;
     this.address = endpoint.address;
-    this.weight = spec.weight;
+    this.#fullWeight = spec.weight;
+    this.ramp = endpoint.ramp;
+    this.weight = spec.weight * this.ramp;
     this.tier = spec.tier;
     this.state = spec.state;
     this.since = spec.since;
@@ -25,13 +30,26 @@ export class KeyedBackend implements Backend {
   }
 
   update(spec: BackendSpec): void {
-    this.weight = spec.weight;
+    const wasAway = this.state === 'maintenance' || this.state === 'lost';
+    this.#fullWeight = spec.weight;
     this.tier = spec.tier;
     this.state = spec.state;
     this.since = spec.since;
-    if (this.#worker === spec.worker) return;
+    this.weigh();
+    const sameWorker = this.#worker === spec.worker;
     this.#worker = spec.worker;
-    if (spec.worker !== null) this.endpoint.renewed();
+    if (!sameWorker && spec.worker !== null) this.endpoint.renewed();
+    else if (wasAway && spec.state === 'ready') this.endpoint.owner.startSlowly(this.endpoint);
+  }
+
+  /** Its endpoint gets another part of its share. */
+  weigh(): void {
+    this.ramp = this.endpoint.ramp;
+    this.weight = this.#fullWeight * this.ramp;
+  }
+
+  get fullWeight(): number {
+    return this.#fullWeight;
   }
 
   /**

@@ -10,6 +10,7 @@ import type { AcquisitionOwner } from './acquisition.ts';
 import { Endpoint, type EndpointOwner, type UpstreamContext } from './endpoint.ts';
 import { KeyState, type Policies } from './key-state.ts';
 import { RetryBudget } from './retry-budget.ts';
+import { SlowStart } from './slow-start.ts';
 import { SpareConnect } from './spare-connect.ts';
 import { Sticky } from './sticky.ts';
 import { type ClientCertificate, identitiesKey, TlsIdentities, type TlsIdentity } from './tls-identity.ts';
@@ -32,6 +33,7 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
   #policiesKey = '';
   #sticky: Sticky | null = null;
   #stickyKey = '';
+  readonly #slowStart: SlowStart;
   #serving = false;
   #serveAgain = false;
   #closed = false;
@@ -40,6 +42,7 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
     this.name = service.name;
     this.context = context;
     this.config = service.config;
+    this.#slowStart = new SlowStart(context, () => this.#weigh());
   }
 
   // The table.
@@ -47,9 +50,14 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
   update(service: CompiledService, certificates: ClientCertificates): void {
     this.config = service.config;
     this.refreshIdentities(certificates);
+    this.#slowStart.configure(service.config.slowStartMs);
     const named = new Set<Endpoint>();
+    // At the start all are new, and none has anything to make way for.
+    const beginning = this.keys.size === 0;
     const endpointOf = (address: string) => {
+      const isNew = !beginning && !this.endpoints.has(address);
       const endpoint = this.#endpoint(address);
+      if (isNew) this.startSlowly(endpoint);
       named.add(endpoint);
       return endpoint;
     };
@@ -113,6 +121,7 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
     for (const endpoint of [...this.endpoints.values()]) this.#removeEndpoint(endpoint);
     for (const spare of this.#spares) spare.abort();
     this.#spares.clear();
+    this.#slowStart.close();
   }
 
   #endpoint(address: string): Endpoint {
@@ -127,6 +136,7 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
   #removeEndpoint(endpoint: Endpoint): void {
     this.endpoints.delete(endpoint.address);
     this.#trialsDue.delete(endpoint);
+    this.#slowStart.forget(endpoint);
     endpoint.remove();
   }
 
@@ -145,12 +155,32 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
     return this.#identities === null ? null : this.#identities.for(name);
   }
 
-  mayEject(endpoint: Endpoint): boolean {
+  mayEject(endpoint: Endpoint, maxShare: number): boolean {
     for (const state of this.keys.values()) {
       const concerned = state.backends.some((backend) => backend.endpoint === endpoint);
-      if (concerned && !state.canSpareOne) return false;
+      if (concerned && !state.canSpareOne(maxShare)) return false;
     }
     return true;
+  }
+
+  meanOfOthers(endpoint: Endpoint): number | null {
+    let sum = 0;
+    let count = 0;
+    for (const other of this.endpoints.values()) {
+      const meanMs = other === endpoint || !other.alive ? null : (other.ejection?.meanMs ?? null);
+      if (meanMs === null) continue;
+      sum += meanMs;
+      count++;
+    }
+    return count === 0 ? null : sum / count;
+  }
+
+  startSlowly(endpoint: Endpoint): void {
+    this.#slowStart.begin(endpoint);
+  }
+
+  #weigh(): void {
+    for (const state of this.keys.values()) state.weigh();
   }
 
   capacityFreed(): void {

@@ -18,7 +18,7 @@ import type {
   Unavailable,
   UpstreamConnection,
 } from './contract.ts';
-import type { FailureReport } from './endpoint.ts';
+import type { FailureReport } from './failure-report.ts';
 import { createUpstreams, type ManagedUpstreams, type UpstreamOptions } from './upstreams.ts';
 
 export function spec(address: string, more: Partial<BackendSpec> = {}): BackendSpec {

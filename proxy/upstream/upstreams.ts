@@ -5,7 +5,8 @@
 import type { CompiledKey, CompiledService } from '../../shared/routing/decision.ts';
 import { Acquisition, handOver } from './acquisition.ts';
 import type { AcquireOptions, Acquirer, Backend, PickRequest, Ticket, Upstreams } from './contract.ts';
-import type { FailureReport, UpstreamContext } from './endpoint.ts';
+import type { UpstreamContext } from './endpoint.ts';
+import type { FailureReport } from './failure-report.ts';
 import { Names } from './names.ts';
 import { type ClientCertificates, ServiceState } from './service-state.ts';
 
@@ -25,6 +26,10 @@ export interface BackendStatus {
   readonly weight: number;
   readonly tier: number;
   readonly alive: boolean;
+  /** Why it gets nothing; null when it is alive. */
+  readonly why: string | null;
+  /** The part of its share that it gets, up to 1 (`slowStart`). */
+  readonly ramp: number;
   readonly active: number;
   readonly tunnels: number;
   readonly idle: number;
@@ -150,8 +155,10 @@ class ServiceUpstreams implements Upstreams {
 
   /** Connects that failed in other processes of the node. */
   applyRemoteFailures(failures: readonly FailureReport[]): void {
-    for (const { service, address, count } of failures) {
-      if (count > 0) this.#services.get(service)?.endpoints.get(address)?.remoteFailed(count);
+    for (const report of failures) {
+      const endpoint = this.#services.get(report.service)?.endpoints.get(report.address);
+      if (report.count > 0) endpoint?.remoteFailed(report.count);
+      endpoint?.remoteSignals(report);
     }
   }
 
@@ -173,10 +180,10 @@ class ServiceUpstreams implements Upstreams {
     for (const state of this.#services.values()) {
       for (const keyState of state.keys.values()) {
         for (const backend of keyState.backends) {
-          const { service, address, weight, tier, alive, active, tunnels } = backend;
-          const { idle } = backend.endpoint;
-          const of = { service, key: keyState.key, address, state: backend.state };
-          all.push({ ...of, weight, tier, alive, active, tunnels, idle });
+          const { service, address, state, fullWeight, tier, alive, ramp, active, tunnels } = backend;
+          const { idle, why } = backend.endpoint;
+          const of = { service, key: keyState.key, address, state, weight: fullWeight, tier };
+          all.push({ ...of, alive, why, ramp, active, tunnels, idle });
         }
       }
     }

@@ -1,0 +1,14 @@
+/** What serving processes of a node tell each other, and sync, about backends that fail. */
+/**
+ * Failures of one backend, for the other processes of the node and the checks. `count`: failed connects; 0 when
+ * something else says that it should be looked at, or one of the fields below is meant.
+ */
+export interface FailureReport {
+  readonly service: string;
+  readonly address: string;
+  readonly count: number;
+  /** Answers 5xx, where the service ejects for them. */
+  readonly status5xx?: number;
+  /** It was ejected for this time. */
+  readonly ejectedMs?: number;
+}
