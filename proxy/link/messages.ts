@@ -88,6 +88,9 @@ export type FromServing =
         readonly service: string;
         readonly address: string;
         readonly count: number;
+        /** Answers 5xx and ejections, see `proxy/upstream/failure-report.ts`. */
+        readonly status5xx?: number;
+        readonly ejectedMs?: number;
       }[];
     }
   | { readonly type: 'recovered'; readonly service: string; readonly address: string }
