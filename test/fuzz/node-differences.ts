@@ -170,7 +170,7 @@ export const DIFFERENCES: readonly Explanation[] = [
   {
     what: 'the first letter of a method, and then the end',
     why: 'Node finds nothing missing',
-    example: 'GET / HTTP/1.1\r\nHost: a\r\n\r\nP',
+    example: 'GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nP',
     explains: onlyEnd(
       ({ engine, node }) =>
         engine.end === 'unfinished' && node.error === null && /^(\r\n)*\w$/.test(engine.rest),

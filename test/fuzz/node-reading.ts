@@ -36,7 +36,6 @@ export class NodeServer {
       node.#read(request, response);
     server.on('connection', (socket) => node.#readings.set(socket, { requests: [], error: null }));
     server.on('request', read);
-    server.on('checkContinue', read);
     server.on('checkExpectation', (request, response) => {
       const reading = node.#readings.get(request.socket);
       if (reading !== undefined) reading.error ??= 'expectation';
