@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Peer } from './peers.ts';
 import { accepting, end, freePort, start } from './processes.ts';
+import type { Stage } from './stage.ts';
 
 export const DOMAINS = 10_000;
 export const SERVICES = 2_000;
@@ -15,11 +16,11 @@ export function cliOfThisBuild(): string {
 
 /** `domains` and `services` beside the one that the load goes to. */
 export async function startKontrol(
-  folder: string,
-  backendPort: number,
+  { folder, backendPort, echoPort, certs }: Stage,
   size = { domains: DOMAINS, services: SERVICES },
 ): Promise<Peer & { apiPort: number; internalPort: number; data: string }> {
-  const [port, apiPort, internalPort] = [await freePort(), await freePort(), await freePort()];
+  const [port, httpsPort] = [await freePort(), await freePort()];
+  const [apiPort, internalPort] = [await freePort(), await freePort()];
   const data = join(folder, 'kontrol-data');
   const common = ['--data', data, '--log-level', 'warn'];
   const main = cliOfThisBuild();
@@ -31,7 +32,9 @@ export async function startKontrol(
     '--http',
     `127.0.0.1:${port}`,
     '--https',
-    '',
+    `127.0.0.1:${httpsPort}`,
+    '--certs',
+    certs,
     '--internal',
     `127.0.0.1:${internalPort}`,
     '--processes',
@@ -46,18 +49,25 @@ export async function startKontrol(
     const token = await firstToken(apiPort, data);
     await call(apiPort, token, 'POST', '/v1/apply?wait=all&timeout=30s', {
       owner: 'bench',
-      objects: objects(backendPort, size),
+      objects: objects(backendPort, size, echoPort),
     });
     await accepting(port);
+    await accepting(httpsPort);
     await untilServed(port);
   } catch (error) {
     await Promise.all([end(node), end(api)]);
     throw error;
   }
-  return { name: 'kontrol', port, process: node, others: [api], apiPort, internalPort, data };
+  return { name: 'kontrol', port, httpsPort, process: node, others: [api], apiPort, internalPort, data };
 }
 
-export function objects(backendPort: number, size: { domains: number; services: number }): unknown[] {
+/** `/ws` goes to a WebSocket server where there is one. */
+export function objects(
+  backendPort: number,
+  size: { domains: number; services: number },
+  echoPort: number | null = null,
+): unknown[] {
+  const echo = echoPort === null ? [] : [{ path: '=/ws', service: 'echo' }];
   const list: unknown[] = [
     {
       kind: 'rule',
@@ -67,7 +77,13 @@ export function objects(backendPort: number, size: { domains: number; services: 
       match: ['192.0.2.0/24', '2001:db8::/32'],
     },
     { kind: 'service', name: 'bench', backends: [`127.0.0.1:${backendPort}`] },
-    { kind: 'domain', name: '127.0.0.1', service: 'bench', firewall: ['no-bots'] },
+    ...(echoPort === null ? [] : [{ kind: 'service', name: 'echo', backends: [`127.0.0.1:${echoPort}`] }]),
+    {
+      kind: 'domain',
+      name: '127.0.0.1',
+      routes: [...echo, { path: '/', service: 'bench' }],
+      firewall: ['no-bots'],
+    },
     { kind: 'settings', name: 'settings', firewall: ['no-bots'] },
   ];
   for (let index = 0; index < size.services; index++) {

@@ -4,92 +4,91 @@
  *
  * BENCH_ROUNDS (default 5), BENCH_SECONDS per measurement (default 3), BENCH_CASES and BENCH_PEERS (comma separated).
  */
-import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { cpus } from 'node:os';
+import { CASES, type Case } from './cases.ts';
 import { startKontrol } from './kontrol-peer.ts';
-import { PEERS, type Peer, startBackend } from './peers.ts';
+import { CONNECTIONS } from './load.ts';
+import { PEERS, type Peer } from './peers.ts';
 import { cpuSeconds, end, onPath } from './processes.ts';
+import { openStage } from './stage.ts';
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
 const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 3);
-const CONNECTIONS = 64;
 
-interface Case {
-  readonly name: string;
-  readonly path: string;
-  /** Lua for wrk, or null. */
-  readonly script: string | null;
-}
-
-const CASES: readonly Case[] = [
-  { name: 'GET 1 KB', path: '/1k', script: null },
-  { name: 'GET 100 KB', path: '/100k', script: null },
-  { name: 'new connection', path: '/1k', script: 'wrk.headers["Connection"] = "close"' },
-];
+/** By case and peer: microseconds of each round, or why there are none. */
+type Results = Map<string, Map<string, number[] | string>>;
 
 async function main(): Promise<void> {
-  if (!onPath('wrk') || !onPath('nginx'))
-    throw new Error('make bench needs wrk and nginx (apt-get install wrk nginx)');
-  const folder = mkdtempSync(join(tmpdir(), 'kontrol-bench-'));
-  // The backend's worker runs as another user when this runs as root.
-  chmodSync(folder, 0o755);
+  for (const program of ['wrk', 'nginx', 'h2load', 'openssl']) {
+    if (!onPath(program))
+      throw new Error(`make bench needs ${program} (apt-get install wrk nginx nghttp2-client openssl)`);
+  }
+  const stage = await openStage();
   const running: Peer[] = [];
-  const backend = await startBackend(folder);
   try {
     const wanted = process.env['BENCH_PEERS']?.split(',');
     for (const kind of PEERS) {
       if (wanted !== undefined && !wanted.includes(kind.name) && kind.name !== 'nginx') continue;
-      if (kind.installed()) running.push(await kind.start(folder, backend.port));
+      if (kind.installed()) running.push(await kind.start(stage));
       else process.stdout.write(`${kind.name} is not installed: left out\n`);
     }
-    running.push(await startKontrol(folder, backend.port));
-    report(await measureAll(folder, running));
+    running.push(await startKontrol(stage));
+    report(await measureAll(stage.folder, running));
   } finally {
     for (const peer of running) for (const child of [peer.process, ...peer.others]) await end(child);
-    await end(backend.process);
-    rmSync(folder, { recursive: true, force: true });
+    await stage.close();
   }
 }
-
-type Results = Map<string, Map<string, number[]>>;
 
 async function measureAll(folder: string, peers: readonly Peer[]): Promise<Results> {
   const results: Results = new Map();
   const wanted = process.env['BENCH_CASES']?.split(',');
   for (const one of CASES) {
     if (wanted !== undefined && !wanted.includes(one.name)) continue;
-    const rows = new Map<string, number[]>();
-    results.set(one.name, rows);
-    for (const peer of peers) load(folder, one, peer, 1);
-    for (let round = 0; round < ROUNDS; round++) {
-      for (const peer of peers) {
-        const before = cpuSeconds(peer.process.pid as number);
-        const requests = load(folder, one, peer, SECONDS);
-        const used = cpuSeconds(peer.process.pid as number) - before;
-        rows.set(peer.name, [...(rows.get(peer.name) ?? []), (used / requests) * 1e6]);
-      }
-      process.stderr.write(`${one.name}: round ${round + 1} of ${ROUNDS}\n`);
-    }
+    results.set(one.name, await measure(folder, one, peers));
   }
   return results;
 }
 
-/** Puts load on a peer; the number of complete answers. Throws when any was not a 2xx. */
-function load(folder: string, one: Case, peer: Peer, seconds: number): number {
-  const args = ['-t', '1', '-c', String(CONNECTIONS), '-d', `${seconds}s`];
-  if (one.script !== null) {
-    const file = join(folder, 'case.lua');
-    writeFileSync(file, one.script);
-    args.push('-s', file);
+async function measure(
+  folder: string,
+  one: Case,
+  peers: readonly Peer[],
+): Promise<Map<string, number[] | string>> {
+  const rows = new Map<string, number[] | string>();
+  const taking: Peer[] = [];
+  for (const peer of peers) {
+    if (one.without?.includes(peer.name) === true) continue;
+    // A warm-up, and whether it works at all: a peer that answers with errors is no comparison.
+    try {
+      await one.load(target(folder, one, peer, 1));
+      taking.push(peer);
+      rows.set(peer.name, []);
+    } catch (error) {
+      if (peer.name === 'nginx') throw error;
+      rows.set(peer.name, `fails: ${(error as Error).message.split('\n')[0]}`);
+    }
   }
-  const output = execFileSync('wrk', [...args, `http://127.0.0.1:${peer.port}${one.path}`], {
-    encoding: 'utf8',
-  });
-  const errors = /Non-2xx or 3xx responses: (\d+)/.exec(output);
-  if (errors !== null) throw new Error(`${peer.name} answered ${errors[1]} requests with an error`);
-  return Number(/(\d+) requests in/.exec(output)?.[1]);
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const peer of taking) {
+      const before = cpuSeconds(peer.process.pid as number);
+      try {
+        const served = await one.load(target(folder, one, peer, SECONDS));
+        const used = cpuSeconds(peer.process.pid as number) - before;
+        const row = rows.get(peer.name);
+        if (Array.isArray(row)) row.push((used / served) * 1e6);
+      } catch (error) {
+        if (peer.name === 'nginx') throw error;
+        rows.set(peer.name, `fails: ${(error as Error).message.split('\n')[0]}`);
+      }
+    }
+    process.stderr.write(`${one.name}: round ${round + 1} of ${ROUNDS}\n`);
+  }
+  return rows;
+}
+
+function target(folder: string, one: Case, peer: Peer, seconds: number) {
+  return { port: one.on === 'https' ? peer.httpsPort : peer.port, seconds, folder };
 }
 
 function report(results: Results): void {
@@ -101,9 +100,14 @@ function report(results: Results): void {
     `${cpu?.model ?? 'unknown CPU'} × ${cpus().length}, node ${process.version}, ${new Date().toISOString().slice(0, 10)}\n\n`,
   );
   for (const [name, rows] of results) {
-    const base = median(rows.get('nginx') ?? []);
+    const nginx = rows.get('nginx');
+    const base = Array.isArray(nginx) ? median(nginx) : Number.NaN;
     process.stdout.write(`${name}\n`);
     for (const [peer, values] of rows) {
+      if (typeof values === 'string') {
+        process.stdout.write(`  ${peer.padEnd(12)} ${values}\n`);
+        continue;
+      }
       const value = median(values);
       const spread = `${Math.min(...values).toFixed(1)}–${Math.max(...values).toFixed(1)}`;
       process.stdout.write(

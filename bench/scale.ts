@@ -8,8 +8,8 @@ import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { call, cliOfThisBuild, DOMAINS, firstToken, objects, SERVICES } from './kontrol-peer.ts';
-import { startBackend } from './peers.ts';
 import { accepting, end, freePort, residentMegabytes, start, tree } from './processes.ts';
+import { startBackend } from './stage.ts';
 
 const CHANGES = 60;
 const MAIN = cliOfThisBuild();
