@@ -5,8 +5,6 @@ import { notYetInForce } from './not-yet.ts';
 
 const REFUSED: readonly (readonly [kind: Kind, doc: Record<string, unknown>, path: string])[] = [
   ['service', { sticky: { cookie: 'k' } }, 'sticky'],
-  ['service', { coalesce: {} }, 'coalesce'],
-  ['service', { cache: {} }, 'cache'],
   ['service', { slowStart: 1_000 }, 'slowStart'],
   ['service', { eject: { status5xx: 5 } }, 'eject'],
   ['rule', { rate: { requests: 1, per: 'second' } }, 'rate'],

@@ -10,8 +10,6 @@ import type { Doc } from '../revisions/view.ts';
 const NOT_YET: Partial<Record<Kind, Readonly<Record<string, (value: unknown) => boolean>>>> = {
   service: {
     sticky: isSet,
-    coalesce: isSet,
-    cache: isSet,
     slowStart: (value) => value !== 0,
     eject: isSet,
   },
