@@ -3,7 +3,7 @@
  * what a client can make us keep or do. It owns the stream: whatever ends it, every exchange ends with it.
  */
 import { clientCertificateFields } from '../http1/client-certificate.ts';
-import { type ClientIdentity, peerAddress } from '../http1/client-identity.ts';
+import { type ClientIdentity, type HttpListener, peerAddress } from '../http1/client-identity.ts';
 import { logFailure } from '../http1/failure.ts';
 import { forwardingText } from '../http1/request-writer.ts';
 import type { Environment } from '../serving/environment.ts';
@@ -77,7 +77,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   constructor(
     stream: ByteStream,
     environment: Environment,
-    listener: { readonly secure: boolean; readonly port: number; readonly hidden?: boolean },
+    listener: HttpListener,
     onClosed: (connection: Http2Connection) => void = () => {},
   ) {
     this.#stream = stream;

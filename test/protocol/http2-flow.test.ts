@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import * as h2 from '../../proxy/http2/protocol.ts';
+import { STREAM_WINDOW } from '../../proxy/http2/stream.ts';
+import { GET, POST, settings, withHttp2 } from './http2-wire.ts';
+
+const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+
+describe('HTTP/2: flow control', () => {
+  it('an answer keeps within the windows, of the stream and of the connection', () =>
+    withHttp2({}, async ({ connect, request }) => {
+      const client = await connect('raw');
+      client.begin([h2.INITIAL_WINDOW_SIZE, 10]);
+      client.headers(1, GET);
+      const { wire } = await request();
+      wire.write(`HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n${'x'.repeat(30)}`);
+      assert.equal((await client.frameOf(h2.DATA, 1)).payload.length, 10);
+      await client.ping();
+      client.windowUpdate(1, 5);
+      assert.equal((await client.frameOf(h2.DATA, 1)).payload.length, 5);
+      client.write(settings([h2.INITIAL_WINDOW_SIZE, 11]));
+      assert.equal((await client.frameOf(h2.DATA, 1)).payload.length, 1);
+      client.write(settings([h2.INITIAL_WINDOW_SIZE, 0]));
+      client.windowUpdate(1, 11);
+      await client.ping();
+      client.windowUpdate(1, 100);
+      const last = await client.frameOf(h2.DATA, 1);
+      assert.equal(last.payload.length, 14);
+      assert.equal(last.flags, h2.END_STREAM);
+    }));
+
+  it('a slow reader holds back its backend, and others go on', () =>
+    withHttp2({}, async ({ connect, request, connections }) => {
+      const client = await connect('raw');
+      client.begin([h2.INITIAL_WINDOW_SIZE, 1_000]);
+      client.windowUpdate(0, 100_000_000);
+      client.headers(1, GET);
+      const slow = await request();
+      const size = 8 * 1_048_576;
+      slow.wire.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`);
+      slow.wire.write(Buffer.alloc(size, 'x'));
+      await client.frameOf(h2.DATA, 1);
+      client.headers(3, GET);
+      const fast = await request();
+      fast.wire.write(OK);
+      assert.equal((await client.answer(3)).body, 'ok');
+      for (let i = 0; i < 200; i++) await new Promise((resolve) => setImmediate(resolve));
+      assert.ok(slow.wire.socket.writableLength > 0, 'the proxy took the whole answer');
+      for (const connection of connections)
+        assert.ok(connection.sender.queued <= 262_144, String(connection.sender.queued));
+      client.windowUpdate(1, size);
+      const answer = await client.answer(1);
+      assert.equal(answer.body.length + 1_000, size);
+    }));
+
+  it('large answers share the connection frame by frame', () =>
+    withHttp2({}, async ({ connect, request }) => {
+      const client = await connect('raw');
+      client.begin([h2.INITIAL_WINDOW_SIZE, 1_000_000]);
+      const size = 100_000;
+      for (const id of [1, 3]) client.headers(id, GET);
+      const wires = [await request(), await request()];
+      for (const { wire } of wires) {
+        wire.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n${'x'.repeat(size)}`);
+      }
+      // The window of the connection is used up; nothing more may come.
+      let taken = 0;
+      while (taken < h2.DEFAULT_WINDOW) taken += (await client.frameOf(h2.DATA)).payload.length;
+      assert.equal(taken, h2.DEFAULT_WINDOW);
+      await client.ping();
+      assert.equal(client.frames().length, 0);
+      client.windowUpdate(0, 1_000_000);
+      const ids: number[] = [];
+      while (taken < 2 * size) {
+        const data = await client.frameOf(h2.DATA);
+        taken += data.payload.length;
+        ids.push(data.id);
+      }
+      assert.ok(new Set(ids.slice(0, 4)).size === 2, `one stream went first: ${ids}`);
+    }));
+
+  it('a backend that takes nothing holds its client back, until it takes more', () =>
+    withHttp2({}, async ({ connect, request }) => {
+      const client = await connect();
+      client.headers(1, POST, 0);
+      const { wire } = await request();
+      wire.socket.pause();
+      const piece = 'x'.repeat(16_384);
+      let sent = 0;
+      const open = () => {
+        const granted = (id: number) => client.granted.get(id) ?? 0;
+        return Math.min(STREAM_WINDOW + granted(1), h2.DEFAULT_WINDOW + granted(0)) - sent;
+      };
+      // The kernel takes some megabytes for the backend; then no window opens any more.
+      for (let quiet = 0; quiet < 20; quiet++) {
+        for (; open() >= piece.length; sent += piece.length) {
+          client.data(1, piece);
+          quiet = 0;
+        }
+        await client.ping();
+      }
+      const held = sent;
+      wire.socket.resume();
+      for (let i = 0; i < 20; i++) {
+        await client.settled(() => open() >= piece.length, 'an open window');
+        client.data(1, piece);
+        sent += piece.length;
+      }
+      client.data(1, '', h2.END_STREAM);
+      await wire.until(() => wire.received.endsWith('0\r\n\r\n'), 'the whole body');
+      assert.ok(wire.received.length > held + 20 * piece.length);
+      wire.write(OK);
+      assert.equal((await client.answer(1)).status, 200);
+    }));
+
+  it('a client that sends more than it may loses its stream', () =>
+    withHttp2({ limits: { body: 1 } }, async ({ connect }) => {
+      const client = await connect('raw');
+      // The answer cannot leave, so that the stream stays open, and nothing of its body is taken.
+      client.begin([h2.INITIAL_WINDOW_SIZE, 0]);
+      client.headers(1, [...POST, ['content-length', '1000000']], 0);
+      for (let i = 0; i < 17; i++) client.data(1, 'x'.repeat(16_384));
+      assert.equal(await client.resetOf(1), h2.FLOW_CONTROL_ERROR);
+      await client.ping();
+    }));
+
+  it('bodies of streams that are over count for the window of the connection, which opens again', () =>
+    withHttp2({ limits: { body: 1 } }, async ({ connect }) => {
+      const client = await connect();
+      client.headers(1, [...POST, ['content-length', '100000000']], 0);
+      assert.equal((await client.answer(1)).status, 413);
+      for (let i = 0; i < 50; i++) client.data(1, 'x'.repeat(16_384));
+      await client.ping();
+      assert.ok((client.granted.get(0) ?? 0) >= 40 * 16_384);
+    }));
+});
