@@ -59,6 +59,8 @@ export type Question =
   | { readonly type: 'backend'; readonly service: string; readonly address: string }
   /** Removes stored answers: of one path (its end may be `*`), or all of the service. Answered by their number. */
   | { readonly type: 'purge'; readonly service: string; readonly path: string | null }
+  /** The last requests, newest first; answered by `BriefRequest[]` of `proxy/observe/recent.ts`. */
+  | { readonly type: 'recent'; readonly count: number }
   /** A request of the recent past by its id; answered by its RequestRecord, or null. */
   | { readonly type: 'request'; readonly id: string };
 

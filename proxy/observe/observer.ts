@@ -4,6 +4,7 @@ import { LineSink, standardSink } from '../../shared/log-destination.ts';
 import { accessLogTarget } from '../../shared/settings-values.ts';
 import { type AccessLog, createAccessLog } from './access-log.ts';
 import { Counters, type StatsSnapshot } from './counters.ts';
+import { DomainCounts, type DomainTotals } from './domain-counts.ts';
 import { RecentRequests } from './recent.ts';
 import type { Observer, RequestRecord } from './record.ts';
 
@@ -20,7 +21,7 @@ export interface ObserverOptions {
 export interface ProcessObserver extends Observer {
   readonly recent: RecentRequests;
   /** The message `stats` for sync; `full` when sync is new. */
-  snapshot(full?: boolean): StatsSnapshot;
+  snapshot(full?: boolean): StatsSnapshot & { readonly domains: DomainTotals };
   /** Opens the file of the access log again, after it was renamed. */
   reopen(): void;
   /** Writes what waits; resolves when it is written, or after half a second. */
@@ -36,6 +37,7 @@ export function createObserver(options: ObserverOptions): ProcessObserver {
 class JoinedObserver implements ProcessObserver {
   readonly recent: RecentRequests;
   readonly #counters: Counters;
+  readonly #domains = new DomainCounts();
   readonly #sink: LineSink | null;
   readonly #isStandard: boolean;
   readonly #accessLog: AccessLog | null;
@@ -55,6 +57,7 @@ class JoinedObserver implements ProcessObserver {
   record(record: RequestRecord): void {
     try {
       this.#counters.count(record);
+      this.#domains.count(record);
       if (this.#accessLog !== null) this.#accessLog.write(record);
       this.recent.add(record);
     } catch (error) {
@@ -72,8 +75,11 @@ class JoinedObserver implements ProcessObserver {
     this.#counters.connectionsActive--;
   }
 
-  snapshot(full = false): StatsSnapshot {
-    return this.#counters.snapshot(full, this.#sink?.dropped ?? 0);
+  snapshot(full = false): StatsSnapshot & { readonly domains: DomainTotals } {
+    return {
+      ...this.#counters.snapshot(full, this.#sink?.dropped ?? 0),
+      domains: this.#domains.totals(full),
+    };
   }
 
   reopen(): void {

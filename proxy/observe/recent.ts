@@ -3,6 +3,22 @@ import type { RequestRecord } from './record.ts';
 
 /** Longest text of a visitor that is kept, in characters. */
 const MAX_TEXT = 2_048;
+/** Longest text in a brief, of which many go into one message. */
+const MAX_BRIEF = 120;
+
+/** A request as it is told beside many others. */
+export interface BriefRequest {
+  readonly id: string;
+  readonly at: number;
+  readonly method: string;
+  readonly host: string;
+  readonly target: string;
+  readonly address: string;
+  readonly domain: string | null;
+  readonly route: number | null;
+  readonly rule: string | null;
+  readonly status: number;
+}
 
 export class RecentRequests {
   readonly #ring: (RequestRecord | undefined)[];
@@ -34,6 +50,22 @@ export class RecentRequests {
     }
     return found;
   }
+}
+
+export function briefOf(record: RequestRecord): BriefRequest {
+  const { id, at, method, host, target, address, domain, route, rule, status } = record;
+  return {
+    id,
+    at,
+    method,
+    host: host.slice(0, MAX_BRIEF),
+    target: target.slice(0, MAX_BRIEF),
+    address,
+    domain,
+    route,
+    rule,
+    status,
+  };
 }
 
 function isLarge(record: RequestRecord): boolean {

@@ -24,6 +24,7 @@ import type {
 } from '../link/messages.ts';
 import { DryRuns } from '../observe/dry-runs.ts';
 import { createObserver, type ProcessObserver } from '../observe/observer.ts';
+import { briefOf } from '../observe/recent.ts';
 import { createPages } from '../pages/pages.ts';
 import type { SocketVariant } from '../stream/accept.ts';
 import { setFailureReport } from '../stream/deadlines.ts';
@@ -308,6 +309,7 @@ export class ServingProcess {
     if (question.type === 'backends') return this.#upstreams.status();
     if (question.type === 'backend') return this.#upstreams.use(question.service, question.address);
     if (question.type === 'purge') return this.#answers.purge(question.service, question.path);
+    if (question.type === 'recent') return this.#observer.recent.newest(question.count).map(briefOf);
     return this.#observer.recent.find(question.id) ?? null;
   }
 

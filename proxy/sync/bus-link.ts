@@ -8,6 +8,7 @@ import type { Table } from '../../shared/routing/table.ts';
 import type { BackendStatus } from '../upstream/upstreams.ts';
 import type { Distributor } from './distribute.ts';
 import { isDrained } from './drained.ts';
+import type { Insight } from './insight.ts';
 import type { Questions } from './questions.ts';
 
 /** Questions that are being answered at the same time. */
@@ -19,6 +20,7 @@ export interface BusLinkOptions {
   readonly table: Table;
   readonly distributor: Distributor;
   readonly questions: Questions;
+  readonly insight?: Insight;
   /** Something may have changed; `members` names the service whose members did. */
   hint(members: string | null): void;
   /** Messages may have been missed: read everything. */
@@ -70,7 +72,7 @@ export class BusLink {
       const record = await this.#findRequest(request);
       return record === null ? null : { record };
     }
-    return null;
+    return this.#options.insight?.answer(message) ?? null;
   }
 
   async #purge(service: string, path: unknown): Promise<object> {

@@ -15,6 +15,7 @@ import { Follower } from '../../shared/store/follower.ts';
 import type { FromServing, Relayed } from '../link/messages.ts';
 import { nodeFolder } from '../link/node-folder.ts';
 import { MergedStats } from '../observe/merged-stats.ts';
+import { Minutes } from '../observe/minutes.ts';
 import { trafficFamilies } from '../observe/metrics.ts';
 import { BackendWatch } from './backend-watch.ts';
 import { BusLink } from './bus-link.ts';
@@ -23,6 +24,7 @@ import { DefaultCertificate } from './default-certificate.ts';
 import { type Applied, Distributor, entryKey } from './distribute.ts';
 import { Guard } from './guard.ts';
 import type { BackendHealth } from './health-checks.ts';
+import { Insight } from './insight.ts';
 import { confirmedDeletions, Intake } from './intake.ts';
 import { InternalPort } from './internal-port.ts';
 import { type Copy, CopyKeeper, readCopy } from './last-known-good.ts';
@@ -78,6 +80,7 @@ export class SyncProcess {
   readonly #reporter: NodeReporter;
   readonly #state: NodeState;
   readonly #stats: MergedStats;
+  readonly #minutes: Minutes;
   readonly #internal: InternalPort | null;
   readonly #defaultCertificate: DefaultCertificate;
   readonly #listeners = new ListenerStates();
@@ -153,6 +156,7 @@ export class SyncProcess {
       const { hasTable, table } = this.#distributor;
       return !hasTable || table.has(`${kind}/${name}`);
     };
+    this.#minutes = new Minutes(clock);
     this.#stats = new MergedStats(known('service'), known('rule'));
     this.#internal = settings.internal === null ? null : this.#internalPort(settings.internal);
     this.#defaultCertificate = new DefaultCertificate(settings.certs, clock, log, (change) => {
@@ -314,6 +318,12 @@ export class SyncProcess {
       table: this.#guard.table,
       distributor: this.#distributor,
       questions: this.#questions,
+      insight: new Insight({
+        distributor: this.#distributor,
+        questions: this.#questions,
+        minutes: this.#minutes,
+        connections: () => this.#stats.connectionsActive,
+      }),
       hint: (members) => {
         if (members !== null) this.#members?.hint(members);
         this.#replica?.hint();
@@ -385,6 +395,7 @@ export class SyncProcess {
         return;
       case 'stats':
         this.#stats.report(from, message.stats);
+        this.#minutes.report(message.stats);
         return;
       case 'answer':
         this.#questions.answered(from, message.n, message.answer);
