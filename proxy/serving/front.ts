@@ -209,8 +209,9 @@ export class Front {
     // A proxy that hides its client vouches for nothing that the client says about itself.
     const hidden = header !== null && header.ends === null && !header.local;
     const listener = { secure, port, hidden };
+    const Engine = stream.tls?.alpn === 'h2' ? Http2Connection : ClientConnection;
     connections.add(
-      new ClientConnection(stream, environment, listener, (connection) => {
+      new Engine(stream, environment, listener, (connection: ServedConnection) => {
         onClosed();
         connections.delete(connection);
       }),
