@@ -67,8 +67,21 @@ test('ticket keys are replaced when they are a day old, once; the cookie keys st
   clock.advance(1);
   await Promise.all(Array.from({ length: 4 }, () => keepNodeKeys(store.live, null, clock)));
   assert.equal(await opened('cookie-key'), before[0]);
-  assert.notEqual(await opened('ticket-keys'), before[1]);
+  const tickets = async () => Buffer.from(await opened('ticket-keys'), 'base64');
+  const first = Buffer.from(before[1] ?? '', 'base64');
+  const second = await tickets();
+  assert.equal(second.length, 96);
+  assert.deepEqual(
+    second.subarray(48),
+    first,
+    'those before stand behind the present ones, for tickets under way',
+  );
+  assert.notDeepEqual(second.subarray(0, 48), first);
   assert.equal((await store.live.get('secrets', 'ticket-keys'))?.v, 2);
+  clock.advance(TICKET_KEYS_AGE_MS);
+  await keepNodeKeys(store.live, null, clock);
+  assert.equal((await tickets()).length, 96);
+  assert.deepEqual((await tickets()).subarray(48), second.subarray(0, 48));
 });
 
 test('a cookie key is believed for a period before and after the one in which it signs', async () => {

@@ -30,10 +30,22 @@ export async function keepNodeKeys(live: LiveStore, secret: string | null, clock
   }
 
   const tickets = await live.get('secrets', TICKET_KEYS_SECRET);
-  const newTickets = () => sealed(randomBytes(TICKET_KEYS_BYTES).toString('base64'));
-  if (tickets === null) await live.insert('secrets', TICKET_KEYS_SECRET, newTickets());
-  else if (isOlder(tickets, TICKET_KEYS_AGE_MS))
-    await live.replace('secrets', TICKET_KEYS_SECRET, tickets.v, newTickets());
+  const newTickets = (before: Buffer) =>
+    sealed(Buffer.concat([randomBytes(TICKET_KEYS_BYTES), before]).toString('base64'));
+  if (tickets === null) await live.insert('secrets', TICKET_KEYS_SECRET, newTickets(Buffer.alloc(0)));
+  else if (isOlder(tickets, TICKET_KEYS_AGE_MS)) {
+    const before = presentTicketKeys(tickets[SEALED_FIELD], secret);
+    await live.replace('secrets', TICKET_KEYS_SECRET, tickets.v, newTickets(before));
+  }
+}
+
+/** Empty when they cannot be opened: new ones go without. */
+function presentTicketKeys(text: unknown, secret: string | null): Buffer {
+  try {
+    return Buffer.from(open(String(text), secret), 'base64').subarray(0, TICKET_KEYS_BYTES);
+  } catch {
+    return Buffer.alloc(0);
+  }
 }
 
 function newCookieKey(): string {

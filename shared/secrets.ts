@@ -9,7 +9,10 @@ import { KontrolError } from './errors.ts';
 /** The field of a document in the collection `secrets` that holds the sealed text. */
 export const SEALED_FIELD = 'sealed';
 
-/** Name of the secret with the keys of TLS session tickets, in base64; shared by all nodes. */
+/**
+ * Name of the secret with the keys of TLS session tickets, in base64, shared by all nodes: the present ones, then
+ * the ones before, if any. Tickets made with those are taken for a while, and no new ones are made.
+ */
 export const TICKET_KEYS_SECRET = 'ticket-keys';
 /** Length of ticket keys: name, HMAC key and AES key, as OpenSSL wants them. */
 export const TICKET_KEYS_BYTES = 48;

@@ -147,7 +147,7 @@ export class Front {
 
   /** Hands a socket to whoever does its handshake. */
   #secure(socket: net.Socket, spec: ListenerSpec, place: string, header: ProxyHeader | null): void {
-    const { connections, environment, table } = this.#options;
+    const { connections, environment, table, tls } = this.#options;
     // Keeps the process until the connection is gone; who ends it is the engine that it goes to, or the exit.
     const handshake: ServedConnection = { drain() {}, closeNow() {} };
     connections.add(handshake);
@@ -155,16 +155,18 @@ export class Front {
       this.#closed(place);
       connections.delete(handshake);
     });
-    if (!table.verifiesClients) {
+    if (!table.verifiesClients && !tls.takesFormerTickets) {
       const arrival = header === null ? null : { header, serverName: null };
       this.#secureServers.handshake(socket, spec, null, arrival);
       return;
     }
-    // Whom to ask for a certificate hangs on the name, and has to be known before the handshake begins.
-    const begin = (serverName: string | null, bytes: Buffer) => {
+    // Whom to ask for a certificate hangs on the name, and under which keys to resume on the ticket; both have to be
+    // known before the handshake begins.
+    const begin = ({ serverName, ticketKeyName }: ClientHello, bytes: Buffer) => {
       if (bytes.length > 0) socket.unshift(bytes);
       const authority = serverName === null ? null : table.clientAuthority(serverName);
-      this.#secureServers.handshake(socket, spec, authority, { header, serverName });
+      const role = { authority, former: tls.isFormer(ticketKeyName) };
+      this.#secureServers.handshake(socket, spec, role, { header, serverName });
     };
     const preface: SocketPreface<ClientHello> = new SocketPreface<ClientHello>(
       socket,
@@ -172,10 +174,10 @@ export class Front {
       HELLO_MS,
       this.#counted(() => preface, {
         parse: parseClientHello,
-        onDone: ({ serverName }, bytes) => begin(serverName, bytes),
+        onDone: begin,
         onFailed: (why, bytes) => {
           // What is no ClientHello gets the answer that it always gets.
-          if (why === 'bad') begin(null, bytes);
+          if (why === 'bad') begin({ serverName: null, ticketKeyName: null }, bytes);
           else socket.destroy();
         },
       }),

@@ -1,6 +1,6 @@
 /**
- * The TLS servers behind https sockets: one for each socket, and one more for each authority whose certificates are
- * asked for on it, because whether to ask is a server's own setting, and no session may go from one to another.
+ * The TLS servers behind https sockets: one for each socket, and more for what is a server's own setting: whether to
+ * ask for certificates (and no session may go from one authority to another), and the keys of tickets.
  */
 import type net from 'node:net';
 import type tls from 'node:tls';
@@ -8,7 +8,7 @@ import type { ClientAuthority } from '../../shared/routing/client-authority.ts';
 import type { ListenerSpec } from '../link/messages.ts';
 import type { TlsClient } from '../stream/byte-stream.ts';
 import { noteTlsClient } from '../stream/net-stream.ts';
-import type { TlsFront } from '../tls/tls-front.ts';
+import type { ServerRole, TlsFront } from '../tls/tls-front.ts';
 import type { ProxyHeader } from '../tunnel/proxy-header.ts';
 
 /** What was read of a connection before its handshake. */
@@ -18,16 +18,16 @@ export interface Arrival {
   readonly serverName: string | null;
 }
 
-/** Authorities in use at a time (25 KB each); the server of one that was not asked for long is made again. */
-const MAX_ASKING = 1_000;
+/** Further servers at a time (25 KB each); one that was not needed for long is made again. */
+const MAX_SPECIAL = 1_000;
 
 export class SecureServers {
   readonly #tls: TlsFront;
   readonly #onSocket: (socket: tls.TLSSocket, spec: ListenerSpec, arrival: Arrival | null) => void;
   /** By key of the listener. */
   readonly #plain = new Map<string, tls.Server>();
-  /** By key of the listener and authority, in order of last use. */
-  readonly #asking = new Map<string, tls.Server>();
+  /** By key of the listener and role, in order of last use. */
+  readonly #special = new Map<string, tls.Server>();
   /** Of connections whose handshake is under way or done. */
   readonly #arrivals = new WeakMap<net.Socket, Arrival>();
 
@@ -40,49 +40,45 @@ export class SecureServers {
     this.#onSocket = onSocket;
   }
 
-  /** Begins the handshake on a socket; with an authority, certificates of it are asked for. */
-  handshake(
-    socket: net.Socket,
-    spec: ListenerSpec,
-    authority: ClientAuthority | null,
-    arrival: Arrival | null,
-  ): void {
+  /** Begins the handshake on a socket, in a plain role when `role` is null. */
+  handshake(socket: net.Socket, spec: ListenerSpec, role: ServerRole | null, arrival: Arrival | null): void {
     if (arrival !== null) this.#arrivals.set(socket, arrival);
-    const server = authority === null ? this.#plainFor(spec) : this.#askingFor(spec, authority);
+    const special = role !== null && (role.authority !== null || role.former);
+    const server = special ? this.#specialFor(spec, role) : this.#plainFor(spec);
     server.emit('connection', socket);
   }
 
   /** Handshakes under way go on. Idempotent. */
   close(): void {
-    for (const server of [...this.#plain.values(), ...this.#asking.values()]) server.close();
+    for (const server of [...this.#plain.values(), ...this.#special.values()]) server.close();
     this.#plain.clear();
-    this.#asking.clear();
+    this.#special.clear();
   }
 
   #plainFor(spec: ListenerSpec): tls.Server {
     let server = this.#plain.get(spec.key);
     if (server === undefined) {
-      server = this.#create(spec, null);
+      server = this.#create(spec, { authority: null, former: false });
       this.#plain.set(spec.key, server);
     }
     return server;
   }
 
-  #askingFor(spec: ListenerSpec, authority: ClientAuthority): tls.Server {
-    const key = `${spec.key} ${authority.id}`;
-    const server = this.#asking.get(key) ?? this.#create(spec, authority);
-    this.#asking.delete(key);
-    this.#asking.set(key, server);
-    for (const [oldest, unused] of this.#asking) {
-      if (this.#asking.size <= MAX_ASKING) break;
-      this.#asking.delete(oldest);
+  #specialFor(spec: ListenerSpec, role: ServerRole): tls.Server {
+    const key = `${spec.key} ${role.authority?.id ?? ''} ${role.former}`;
+    const server = this.#special.get(key) ?? this.#create(spec, role);
+    this.#special.delete(key);
+    this.#special.set(key, server);
+    for (const [oldest, unused] of this.#special) {
+      if (this.#special.size <= MAX_SPECIAL) break;
+      this.#special.delete(oldest);
       unused.close();
     }
     return server;
   }
 
-  #create(spec: ListenerSpec, authority: ClientAuthority | null): tls.Server {
-    return this.#tls.createServer((socket) => this.#done(socket, spec, authority), authority);
+  #create(spec: ListenerSpec, role: ServerRole): tls.Server {
+    return this.#tls.createServer((socket) => this.#done(socket, spec, role.authority), role);
   }
 
   #done(socket: tls.TLSSocket, spec: ListenerSpec, authority: ClientAuthority | null): void {

@@ -17,7 +17,22 @@ export interface TlsFrontOptions {
   readonly handshakeTimeoutMs?: number;
   /** Protocols offered to clients that know ALPN, in order of preference. Default: `http/1.1` only. */
   readonly alpn?: readonly string[];
+  /** Milliseconds, monotonic. Default: of this process. */
+  readonly monotonic?: () => number;
 }
+
+/** What tells the servers of a front apart. */
+export interface ServerRole {
+  /** Clients are asked for a certificate of it; the handshake succeeds whatever they show. Null: they are not asked. */
+  readonly authority: ClientAuthority | null;
+  /** It resumes sessions that were kept under the ticket keys before the present ones. */
+  readonly former: boolean;
+}
+
+const PLAIN: ServerRole = { authority: null, former: false };
+/** How long tickets made with the keys before are taken: as long as OpenSSL lets a session live. */
+const FORMER_KEYS_MS = 7_200_000;
+const KEY_NAME_BYTES = 16;
 
 const WRONG_SCHEME = 'This port speaks HTTPS: write https:// in front of the address.\n';
 /** To a client that sends a plain HTTP request here. */
@@ -35,10 +50,11 @@ const SPEAKS_HTTPS = [
 export class TlsFront {
   readonly certificates: CertificateStore;
   readonly #options: TlsFrontOptions;
-  /** Each with the authority whose certificates it asks for. */
-  readonly #servers = new Map<tls.Server, ClientAuthority | null>();
+  readonly #servers = new Map<tls.Server, ServerRole>();
   /** Until the shared ones come, tickets are good for this process only. */
   #ticketKeys: Buffer = randomBytes(TICKET_KEYS_BYTES);
+  #formerKeys: Buffer | null = null;
+  #formerUntil = 0;
 
   constructor(options: TlsFrontOptions) {
     this.#options = options;
@@ -48,14 +64,11 @@ export class TlsFront {
   /**
    * A server for one socket: `listen(handle)` it, or `emit('connection', socket)` for sockets that were accepted
    * elsewhere. `onSocket` gets each connection once its handshake is done and takes it over with all its errors.
-   * With an `authority` clients are asked for a certificate of it; the handshake succeeds whatever they show.
    */
-  createServer(
-    onSocket: (socket: tls.TLSSocket) => void,
-    authority: ClientAuthority | null = null,
-  ): tls.Server {
+  createServer(onSocket: (socket: tls.TLSSocket) => void, role: ServerRole = PLAIN): tls.Server {
+    const { authority } = role;
     const server = tls.createServer({
-      ...this.#contextOptions(authority),
+      ...this.#contextOptions(role),
       // Whoever shows none, or a bad one, is told so in an answer that people can read: see `decide`.
       ...(authority === null ? {} : { requestCert: true, rejectUnauthorized: false }),
       allowHalfOpen: true,
@@ -69,30 +82,58 @@ export class TlsFront {
     server.on('secureConnection', onSocket);
     server.on('tlsClientError', (error, socket) => this.#failed(error, socket));
     server.on('close', () => this.#servers.delete(server));
-    this.#servers.set(server, authority);
+    this.#servers.set(server, role);
     return server;
   }
 
-  /** Keys for session tickets, shared by all processes and nodes. Tickets made with the keys before are void at once. */
+  /**
+   * Keys for session tickets, shared by all processes and nodes: the present ones, then the ones before, if any.
+   * Node voids tickets at once that were made with other keys, so servers of their own resume those: see `isFormer`.
+   */
   setTicketKeys(keys: Buffer): void {
-    if (keys.length !== TICKET_KEYS_BYTES) {
-      throw new Error(`ticket keys have ${TICKET_KEYS_BYTES} bytes, not ${keys.length}`);
+    if (keys.length !== TICKET_KEYS_BYTES && keys.length !== 2 * TICKET_KEYS_BYTES) {
+      throw new Error(`ticket keys have ${TICKET_KEYS_BYTES} bytes, or twice as many, not ${keys.length}`);
     }
-    if (keys.equals(this.#ticketKeys)) return;
-    this.#ticketKeys = keys;
-    for (const server of this.#servers.keys()) server.setTicketKeys(keys);
+    const present = keys.subarray(0, TICKET_KEYS_BYTES);
+    const former = keys.length > TICKET_KEYS_BYTES ? keys.subarray(TICKET_KEYS_BYTES) : null;
+    const same = former === null ? this.#formerKeys === null : this.#formerKeys?.equals(former) === true;
+    if (same && present.equals(this.#ticketKeys)) return;
+    this.#ticketKeys = present;
+    this.#formerKeys = former;
+    this.#formerUntil = this.#now() + FORMER_KEYS_MS;
+    for (const [server, role] of this.#servers) server.setTicketKeys(this.#keysOf(role));
+  }
+
+  /** Whether tickets of the keys before the present ones are taken now: whoever does handshakes has to look. */
+  get takesFormerTickets(): boolean {
+    return this.#formerKeys !== null && this.#now() < this.#formerUntil;
+  }
+
+  /** Whether a ticket under this key name is for a server with the role `former`. */
+  isFormer(ticketKeyName: Buffer | null): boolean {
+    if (ticketKeyName === null || this.#formerKeys === null || !this.takesFormerTickets) return false;
+    return this.#formerKeys.subarray(0, KEY_NAME_BYTES).equals(ticketKeyName);
   }
 
   /** The default certificate changed. */
   #refresh(): void {
-    for (const [server, authority] of this.#servers) server.setSecureContext(this.#contextOptions(authority));
+    for (const [server, role] of this.#servers) server.setSecureContext(this.#contextOptions(role));
   }
 
-  #contextOptions(authority: ClientAuthority | null): tls.TlsOptions {
+  #now(): number {
+    return this.#options.monotonic?.() ?? performance.now();
+  }
+
+  #keysOf({ former }: ServerRole): Buffer {
+    return former && this.#formerKeys !== null ? this.#formerKeys : this.#ticketKeys;
+  }
+
+  #contextOptions(role: ServerRole): tls.TlsOptions {
     const pair = this.certificates.default;
+    const { authority } = role;
     return {
       ...CONTEXT_OPTIONS,
-      ticketKeys: this.#ticketKeys,
+      ticketKeys: this.#keysOf(role),
       // A session that began without a certificate, or under another authority, must not be resumed here: OpenSSL
       // compares this text, and nothing else of what was verified then. At most 32 bytes.
       ...(authority === null ? {} : { ca: authority.pem, sessionIdContext: `ask ${authority.id}` }),

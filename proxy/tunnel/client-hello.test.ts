@@ -108,6 +108,28 @@ describe('ClientHello', () => {
       assert.equal(said(withName(bad)), 'bad', JSON.stringify(bad));
   });
 
+  test('the key of the ticket it brings is known, in TLS 1.2 and 1.3', () => {
+    const keyName = (bytes: Buffer) => {
+      const verdict = parseClientHello(bytes);
+      return typeof verdict === 'string' ? verdict : (verdict.ticketKeyName?.toString('latin1') ?? null);
+    };
+    const ticket = ascii('0123456789abcdef and what is sealed');
+    const psk = (identity: readonly number[]) =>
+      extension(41, [
+        ...vector(2, [...vector(2, identity), 0, 0, 0, 1]),
+        ...vector(2, vector(1, ascii('x'.repeat(32)))),
+      ]);
+    assert.equal(keyName(hello([...sni('a.test'), ...extension(35, ticket)])), '0123456789abcdef');
+    assert.equal(
+      keyName(hello([...extension(35, ascii('other'.repeat(9))), ...psk(ticket)])),
+      '0123456789abcdef',
+    );
+    assert.equal(keyName(hello([...psk(ticket), ...extension(35, [])])), '0123456789abcdef');
+    for (const none of [null, [], extension(35, []), extension(35, ascii('short')), psk(ascii('short'))])
+      assert.equal(keyName(hello(none)), null);
+    assert.equal(keyName(hello(extension(41, [0, 9, 0, 99, 1, 2, 3, 4, 5, 6, 7]))), 'bad');
+  });
+
   test('without extensions it asks for nobody', () => {
     assert.equal(said(hello(null)), 'name null');
     assert.equal(said(hello([])), 'name null');

@@ -1,11 +1,13 @@
 /**
- * Reads a TLS ClientHello (RFC 8446 §4.1.2) without answering it: only the name it asks for (RFC 6066 §3). Strict and
- * bounded; the message may be spread over any number of records. What it does not know (GREASE, ECH) it passes over.
+ * Reads a TLS ClientHello (RFC 8446 §4.1.2) without answering it: the name it asks for (RFC 6066 §3), and under which
+ * key the session was kept that it wants to resume. Strict and bounded; the message may be spread over any number of records. What it does not know (GREASE, ECH) it passes over.
  */
 
 export interface ClientHello {
   /** Lower case, without trailing dot; null when the client names nobody. */
   readonly serverName: string | null;
+  /** The first 16 bytes of the ticket it brings, where servers put the name of its key (RFC 5077 §4); null for none. */
+  readonly ticketKeyName: Buffer | null;
 }
 
 /** As many bytes, record headers included, as a ClientHello may have. Real ones have 200 to 2 000. */
@@ -18,6 +20,9 @@ const MAX_RECORD = 16_384;
 const HANDSHAKE = 22;
 const CLIENT_HELLO = 1;
 const SERVER_NAME = 0;
+const SESSION_TICKET = 35;
+const PRE_SHARED_KEY = 41;
+const KEY_NAME_BYTES = 16;
 const HOST_NAME = 0;
 const HOST = /^[a-z0-9_](?:[a-z0-9._-]{0,252}[a-z0-9_])?\.?$/i;
 
@@ -109,19 +114,31 @@ function readBody(body: Reader): ClientHello {
   if (body.vector(2, 2).left % 2 !== 0) throw new Malformed();
   body.vector(1, 1);
   // Before TLS 1.3 a client could leave them all out.
-  if (body.left === 0) return { serverName: null };
+  if (body.left === 0) return { serverName: null, ticketKeyName: null };
   const extensions = body.vector(2);
   body.end();
   const seen = new Set<number>();
   let serverName: string | null = null;
+  let ticket: Buffer | null = null;
   while (extensions.left > 0) {
     const type = extensions.number(2);
     const content = extensions.vector(2);
     if (seen.has(type)) throw new Malformed();
     seen.add(type);
     if (type === SERVER_NAME) serverName = readServerName(content);
+    // TLS 1.2, and 1.3: of several the first is the one that a server tries first. Both may be there: 1.3 wins.
+    else if (type === SESSION_TICKET) ticket ??= content.take(content.left);
+    else if (type === PRE_SHARED_KEY) ticket = readFirstTicket(content);
   }
-  return { serverName };
+  const ticketKeyName =
+    ticket !== null && ticket.length >= KEY_NAME_BYTES ? ticket.subarray(0, KEY_NAME_BYTES) : null;
+  return { serverName, ticketKeyName };
+}
+
+/** RFC 8446 §4.2.11; what stands behind the first identity is for who resumes it. */
+function readFirstTicket(content: Reader): Buffer {
+  const identity = content.vector(2, 7).vector(2, 1);
+  return identity.take(identity.left);
 }
 
 /** There is one kind of name, so the list has one entry. */

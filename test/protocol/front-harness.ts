@@ -34,7 +34,9 @@ export class TestFront {
     this.proxy = proxy;
     this.#server = server;
     const log = proxy.environment.log;
-    this.tls = new TlsFront({ log, handshakeTimeoutMs: options.handshakeTimeoutMs ?? 10_000 });
+    const handshakeTimeoutMs = options.handshakeTimeoutMs ?? 10_000;
+    const monotonic = () => proxy.environment.clock.monotonic();
+    this.tls = new TlsFront({ log, handshakeTimeoutMs, monotonic });
     this.table = new AppliedTable(
       {},
       {
