@@ -30,6 +30,7 @@ const ALLOWED_IN_PROXY: Readonly<Record<string, readonly string[]>> = {
   upstream: ['balance', 'stream', 'observe'],
   tunnel: ['stream', 'upstream', 'http1', 'observe', 'pages', 'serving'],
   http1: ['stream', 'upstream', 'tunnel', 'pages', 'observe', 'serving'],
+  http2: ['stream', 'http1'],
   cache: ['stream', 'upstream', 'http1', 'observe', 'pages', 'serving'],
   serving: ['stream', 'link', 'http1', 'cache', 'tunnel', 'tls', 'balance', 'upstream', 'pages', 'observe'],
   sync: ['link', 'tls', 'observe', 'pages'],

@@ -7,6 +7,7 @@ import type net from 'node:net';
 import type tls from 'node:tls';
 import { canonicalAddress } from '../../shared/address.ts';
 import { ClientConnection } from '../http1/client-connection.ts';
+import { Http2Connection } from '../http2/connection.ts';
 import type { ListenerSpec } from '../link/messages.ts';
 import type { ByteStream } from '../stream/byte-stream.ts';
 import { IGNORE, wrapSocket } from '../stream/net-stream.ts';

@@ -91,7 +91,7 @@ export class ServingProcess {
       onFailures: (failures) => this.#send({ type: 'failures', failures }),
       onRecovered: (service, address) => this.#send({ type: 'recovered', service, address }),
     });
-    const tls = new TlsFront({ log });
+    const tls = new TlsFront({ log, alpn: ['h2', 'http/1.1'] });
     const certificates = new Certificates({
       tls,
       clientCertificateChanged: (name) => this.#upstreams.certificateChanged(name),
