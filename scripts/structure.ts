@@ -26,10 +26,12 @@ const ALLOWED_IN_PROXY: Readonly<Record<string, readonly string[]>> = {
   balance: ['upstream'],
   pages: [],
   observe: [],
+  // The gate asks and the desk answers; the gate must not reach the driver beside it.
+  rate: [],
   tls: [],
   upstream: ['balance', 'stream', 'observe'],
   tunnel: ['stream', 'upstream', 'http1', 'observe', 'pages', 'serving'],
-  http1: ['stream', 'upstream', 'tunnel', 'pages', 'observe', 'serving'],
+  http1: ['stream', 'upstream', 'tunnel', 'pages', 'observe', 'serving', 'rate'],
   http2: ['stream', 'http1'],
   cache: ['stream', 'upstream', 'http1', 'observe', 'pages', 'serving'],
   serving: [
@@ -44,8 +46,9 @@ const ALLOWED_IN_PROXY: Readonly<Record<string, readonly string[]>> = {
     'upstream',
     'pages',
     'observe',
+    'rate',
   ],
-  sync: ['link', 'tls', 'observe', 'pages'],
+  sync: ['link', 'tls', 'observe', 'pages', 'rate'],
   // A certificate that cannot be used is said at the start; `tls` has neither drivers nor native modules.
   primary: ['link', 'tls'],
 };

@@ -28,6 +28,7 @@ export function listenerRules(): KindRules {
       if (other !== null) {
         problems.push({ path: 'port', message: `listener ${other} has port ${listener.port} already` });
       }
+      problems.push(...rateRules(listener, draft));
       return { problems, warnings: uselessRules(listener, draft) };
     },
   };
@@ -55,10 +56,20 @@ function sharesPort(listener: Listener, name: string, draft: View): string | nul
   return null;
 }
 
+/** A connection is no request: whoever wants one limited must not believe that this does it. */
+function rateRules(listener: Listener, draft: View): FieldProblem[] {
+  return (listener.firewall ?? []).flatMap((name, index) => {
+    const rule = draft.get('rule', name)?.doc as unknown as Rule | undefined;
+    if (rule?.type !== 'rate') return [];
+    const message = `rule ${name} counts requests, which a TCP listener has none of; use limits.connectionsPerAddress`;
+    return [{ path: `firewall.${index}`, message }];
+  });
+}
+
 function uselessRules(listener: Listener, draft: View): FieldProblem[] {
   return (listener.firewall ?? []).flatMap((name, index) => {
     const rule = draft.get('rule', name)?.doc as unknown as Rule | undefined;
-    if (rule === undefined || (rule.type !== 'rate' && rule.list !== 'securepage')) return [];
+    if (rule === undefined || rule.list !== 'securepage') return [];
     return [
       { path: `firewall.${index}`, message: `rule ${name} speaks HTTP and has no effect on a TCP listener` },
     ];

@@ -23,7 +23,17 @@ export function ruleRules(clock: Clock): KindRules {
         const effect = rule.list === 'whitelist' ? 'refuses everyone' : 'does nothing';
         warnings.push({ path: 'expires', message: `the rule has expired: it ${effect}` });
       }
-      return { warnings };
+      const listener = users.find(({ kind }) => kind === 'listener');
+      const problems: FieldProblem[] =
+        rule.type === 'rate' && listener !== undefined
+          ? [
+              {
+                path: 'type',
+                message: `listener ${listener.name} uses it, and a TCP listener has no requests`,
+              },
+            ]
+          : [];
+      return { problems, warnings };
     },
   };
 }

@@ -49,6 +49,19 @@ export type ToServing =
   | { readonly type: 'health'; readonly verdicts: readonly HealthVerdict[] }
   /** Addresses that names of backends stand for now; an empty list means the name never resolved. */
   | { readonly type: 'resolved'; readonly name: string; readonly addresses: readonly string[] }
+  /** Places under rate rules, in the order of the asks of message `n`. See `rate/desk.ts`. */
+  | {
+      readonly type: 'rate-grants';
+      readonly n: number;
+      readonly grants: readonly (readonly [
+        granted: number,
+        left: number,
+        resetMs: number,
+        slot: number,
+        /** Where all nodes count; -1 when only this one does. */
+        sharedSlot: number,
+      ])[];
+    }
   /** Asks for what only a serving process knows; `n` comes back in its `answer`. */
   | { readonly type: 'ask'; readonly n: number; readonly about: Question };
 
@@ -96,6 +109,20 @@ export type FromServing =
       }[];
     }
   | { readonly type: 'recovered'; readonly service: string; readonly address: string }
+  /** Wants places under rate rules, and gives back what it did not use; see `rate/gate.ts`. */
+  | {
+      readonly type: 'rate-ask';
+      readonly n: number;
+      readonly asks: readonly (readonly [
+        key: string,
+        limit: number,
+        periodMs: number,
+        waiting: number,
+        extra: number,
+        debt: number,
+      ])[];
+      readonly back: readonly (readonly [key: string, slot: number, sharedSlot: number, count: number])[];
+    }
   /** About once a second, everything when sync is new. Layout: `StatsSnapshot` of `proxy/observe/counters.ts`. */
   | { readonly type: 'stats'; readonly stats: unknown }
   | { readonly type: 'answer'; readonly n: number; readonly answer: unknown };

@@ -63,6 +63,9 @@ export class MergedStats {
       const [, rule] = DRY_RUN.exec(key) ?? [];
       if (rule !== undefined && this.#ruleCounted(rule)) this.#advance(baseline, `dryRun:${key}`, count);
     }
+    for (const [rule, count] of Object.entries(stats.limited ?? {})) {
+      if (this.#ruleCounted(rule)) this.#advance(baseline, `limited:${rule}`, count);
+    }
     for (const service of stats.services) {
       if (!this.#counted(service.name)) continue;
       const before = baseline.services.get(service.name);
@@ -140,6 +143,22 @@ export class MergedStats {
       for (const baseline of this.#processes.values()) baseline.totals.delete(key);
     }
     return runs;
+  }
+
+  /** How many requests each rate rule has refused. */
+  limited(): readonly { readonly rule: string; readonly count: number }[] {
+    const limited: { rule: string; count: number }[] = [];
+    for (const [key, count] of this.#totals) {
+      if (!key.startsWith('limited:')) continue;
+      const rule = key.slice('limited:'.length);
+      if (this.#ruleCounted(rule)) {
+        limited.push({ rule, count });
+        continue;
+      }
+      this.#totals.delete(key);
+      for (const baseline of this.#processes.values()) baseline.totals.delete(key);
+    }
+    return limited;
   }
 
   /** The counts of each service that exists, and of `(none)` and `(other)`. Not to be changed. */

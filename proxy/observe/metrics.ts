@@ -98,6 +98,12 @@ export function trafficFamilies(stats: MergedStats): MetricFamily[] {
         .dryRuns()
         .map(({ rule, outcome, count }) => ({ labels: { rule, outcome }, value: count })),
     },
+    {
+      name: 'kontrol_rate_limited_total',
+      help: 'Requests refused by a rate rule because its limit was used up',
+      type: 'counter',
+      samples: stats.limited().map(({ rule, count }) => ({ labels: { rule }, value: count })),
+    },
     counter(
       'kontrol_log_lines_dropped_total',
       'Lines of the access log lost because its destination was stuck, full or gone',

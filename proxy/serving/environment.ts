@@ -7,11 +7,14 @@ import type { Decision, RequestView } from '../../shared/routing/decision.ts';
 import type { SharedAnswers } from '../cache/shared-answers.ts';
 import type { Observer } from '../observe/record.ts';
 import type { Pages } from '../pages/contract.ts';
+import type { RateGate } from '../rate/gate.ts';
 import type { TimerWheel } from '../stream/timer-wheel.ts';
 import type { Upstreams } from '../upstream/contract.ts';
 
 export interface Environment {
   decide(request: RequestView): Decision;
+  /** Counts what decisions name; left out where nothing is counted. */
+  readonly rates?: RateGate;
   /** Read anew for each request: they change with the settings object. */
   limits(): ResolvedLimits;
   /** Add `Via`; setting `via`. */

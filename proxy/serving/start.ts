@@ -26,6 +26,8 @@ import { DryRuns } from '../observe/dry-runs.ts';
 import { createObserver, type ProcessObserver } from '../observe/observer.ts';
 import { briefOf } from '../observe/recent.ts';
 import { createPages } from '../pages/pages.ts';
+import { RateGate } from '../rate/gate.ts';
+import { LimitedCounts } from '../rate/limited-counts.ts';
 import type { SocketVariant } from '../stream/accept.ts';
 import { setFailureReport } from '../stream/deadlines.ts';
 import { chooseSocketVariant } from '../stream/socket-variant.ts';
@@ -55,6 +57,8 @@ export class ServingProcess {
   readonly #answers: SharedAnswers;
   readonly #observer: ProcessObserver;
   readonly #dryRuns: DryRuns;
+  readonly #limited: LimitedCounts;
+  readonly #rates: RateGate;
   readonly #connections = new Connections();
   readonly #drain = new Drain(this.#connections, systemClock);
   readonly #listeners: Listeners;
@@ -106,6 +110,16 @@ export class ServingProcess {
       clock: systemClock,
       knowsRule: (name) => this.#table.current?.rule(name)?.dryRun === true,
     });
+    this.#limited = new LimitedCounts((name) => this.#table.current?.rule(name)?.rate != null);
+    this.#rates = new RateGate({
+      clock: systemClock,
+      processes: settings.processes,
+      send: (message) => this.#send(message),
+      onLimited: (rule, dryRun, address) => {
+        if (dryRun) this.#dryRuns.took(rule, 'limited', address);
+        else this.#limited.refused(rule);
+      },
+    });
     const publicHttpsPort = settings.publicHttpsPort ?? settings.https[0]?.port ?? 443;
     this.#table = new AppliedTable(
       {
@@ -131,6 +145,7 @@ export class ServingProcess {
     const trusted = new AddressSet(settings.trustedProxies);
     const environment: Environment = {
       decide: (request) => this.#table.decide(request),
+      rates: this.#rates,
       limits: () => this.#table.limits(),
       via: () => this.#table.current?.via() ?? true,
       trusts: (address) => trusted.has(address),
@@ -246,6 +261,9 @@ export class ServingProcess {
       case 'recovered':
         this.#upstreams.applyRemoteRecovered(message.service, message.address);
         return;
+      case 'rate-grants':
+        this.#rates.receive(message);
+        return;
       case 'ask':
         this.#send({ type: 'answer', n: message.n, answer: this.#answer(message.about) });
         return;
@@ -301,7 +319,9 @@ export class ServingProcess {
     const full = this.#fullStats;
     this.#fullStats = false;
     const cacheBytes = this.#answers.bytes;
-    const stats = { ...this.#observer.snapshot(full), dryRuns: this.#dryRuns.totals(), cacheBytes };
+    const dryRuns = this.#dryRuns.totals();
+    const limited = this.#limited.totals();
+    const stats = { ...this.#observer.snapshot(full), dryRuns, limited, cacheBytes };
     this.#send({ type: 'stats', stats });
   }
 
@@ -325,6 +345,7 @@ export class ServingProcess {
     this.#orphanSocket.close();
     clearInterval(this.#stats);
     this.#sendStats();
+    this.#rates.close();
     this.#upstreams.close();
     this.#timers.stop();
     const exit = () => process.exit(0);
@@ -334,8 +355,11 @@ export class ServingProcess {
     });
   }
 
-  #send(message: FromServing | ServingToPrimary): void {
-    if (process.connected) process.send?.(message, () => {});
+  /** False when nobody hears it. */
+  #send(message: FromServing | ServingToPrimary): boolean {
+    if (!process.connected) return false;
+    process.send?.(message, () => {});
+    return true;
   }
 }
 

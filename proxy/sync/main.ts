@@ -8,6 +8,7 @@ import { createLog } from '../../shared/log-create.ts';
 import { packageVersion } from '../../shared/package-root.ts';
 import { openStore } from '../../shared/store/open.ts';
 import type { StartMessage } from '../link/messages.ts';
+import { RedisLedger } from '../rate/redis-ledger.ts';
 import type { FromPrimary, Link } from './link.ts';
 import { SyncProcess } from './sync.ts';
 
@@ -60,6 +61,7 @@ function begin({ settings }: StartMessage): void {
     log,
     openStore: () => openStore(settings, log),
     openBus: async () => openBus(settings, log),
+    ...(settings.redisUrl === null ? {} : { sharedCounts: new RedisLedger(settings.redisUrl) }),
   });
   sync.start().catch((error: unknown) => {
     log.error('sync_start_failed', 'sync could not start all of its parts; it goes on without', { error });

@@ -38,6 +38,8 @@ export interface StatusReport {
   readonly copy: boolean;
   readonly at: number;
   readonly backends: readonly BackendReport[];
+  /** Keys that rate rules count, and whether all nodes count together (Redis answers). */
+  readonly rates?: { readonly keys: number; readonly shared: boolean };
 }
 
 export function statusReport(
@@ -92,6 +94,24 @@ export function statusReport(
     at,
     backends,
   };
+}
+
+/** The gauges of rate rules. */
+export function rateFamilies({ keys, shared }: { keys: number; shared: boolean }): MetricFamily[] {
+  return [
+    {
+      name: 'kontrol_rate_keys',
+      help: 'Clients, domains and field values that rate rules count on this node',
+      type: 'gauge',
+      samples: [{ value: keys }],
+    },
+    {
+      name: 'kontrol_rate_shared',
+      help: '1 while rate rules count over all nodes (Redis answers), 0 while this node counts alone',
+      type: 'gauge',
+      samples: [{ value: shared ? 1 : 0 }],
+    },
+  ];
 }
 
 /** The gauges of the node itself, beside those of its traffic. */

@@ -15,8 +15,10 @@ import { Follower } from '../../shared/store/follower.ts';
 import type { FromServing, Relayed } from '../link/messages.ts';
 import { nodeFolder } from '../link/node-folder.ts';
 import { MergedStats } from '../observe/merged-stats.ts';
-import { Minutes } from '../observe/minutes.ts';
 import { trafficFamilies } from '../observe/metrics.ts';
+import { Minutes } from '../observe/minutes.ts';
+import { RateDesk } from '../rate/desk.ts';
+import type { SharedCounts } from '../rate/redis-ledger.ts';
 import { BackendWatch } from './backend-watch.ts';
 import { BusLink } from './bus-link.ts';
 import { followerState, makeCopy, seedObjects } from './copy.ts';
@@ -38,7 +40,7 @@ import { Questions } from './questions.ts';
 import { Replica } from './replica.ts';
 import type { Ask } from './resolver.ts';
 import { SecretKeys } from './secret-keys.ts';
-import { nodeFamilies, statusReport } from './status-report.ts';
+import { nodeFamilies, rateFamilies, statusReport } from './status-report.ts';
 import { untilOpen } from './until-open.ts';
 
 /** How long processes without a table wait for the store before they answer 503. */
@@ -61,6 +63,8 @@ export interface SyncOptions {
   readonly log: Log;
   openStore(): Promise<Store>;
   openBus(): Promise<Bus>;
+  /** Counts of rate rules that all nodes share; left out where this node counts alone. */
+  readonly sharedCounts?: SharedCounts;
   /** Resolves names; default DNS and the hosts file. */
   readonly ask?: Ask;
 }
@@ -81,6 +85,7 @@ export class SyncProcess {
   readonly #state: NodeState;
   readonly #stats: MergedStats;
   readonly #minutes: Minutes;
+  readonly #rates: RateDesk;
   readonly #internal: InternalPort | null;
   readonly #defaultCertificate: DefaultCertificate;
   readonly #listeners = new ListenerStates();
@@ -158,6 +163,12 @@ export class SyncProcess {
     };
     this.#minutes = new Minutes(clock);
     this.#stats = new MergedStats(known('service'), known('rule'));
+    this.#rates = new RateDesk({
+      clock,
+      shared: options.sharedCounts ?? null,
+      processes: () => this.#distributor.processes().length,
+      send: (process, message) => this.#outbox.toServing(process, message),
+    });
     this.#internal = settings.internal === null ? null : this.#internalPort(settings.internal);
     this.#defaultCertificate = new DefaultCertificate(settings.certs, clock, log, (change) => {
       void this.#intake.changed([change], clock.monotonic());
@@ -219,6 +230,7 @@ export class SyncProcess {
     this.#defaultCertificate.close();
     this.#watch.close();
     this.#questions.close();
+    this.#rates.close();
     await this.#internal?.close();
     await this.#replica?.close();
     await this.#intake.idle();
@@ -400,6 +412,9 @@ export class SyncProcess {
       case 'answer':
         this.#questions.answered(from, message.n, message.answer);
         return;
+      case 'rate-ask':
+        this.#rates.receive(from, message);
+        return;
       case 'recovered':
         return;
     }
@@ -447,6 +462,7 @@ export class SyncProcess {
       metrics: () => [
         ...trafficFamilies(this.#stats),
         ...nodeFamilies(this.#state, this.#watch.health, version),
+        ...rateFamilies(this.#rates.status),
       ],
       readiness: () => ({
         ...this.#state.readiness(),
@@ -456,7 +472,10 @@ export class SyncProcess {
       status: async () => {
         const processes = this.#distributor.processes().map(({ id }) => id);
         const { answers } = await this.#questions.ask({ type: 'backends' }, processes);
-        return statusReport(this.#state, table, this.#watch.health, answers, clock.now());
+        return {
+          ...statusReport(this.#state, table, this.#watch.health, answers, clock.now()),
+          rates: this.#rates.status,
+        };
       },
       reload: () => this.reload(),
       confirm: () => this.confirm(),

@@ -21,16 +21,27 @@ export function isAddressOrCidr(text: string): boolean {
   return /^\d{1,3}$/.test(bits) && Number(bits) <= (address.includes(':') ? 128 : 32);
 }
 
+/** Shorter than this nothing can be counted over several processes. */
+const MIN_PERIOD_MS = 100;
+const MAX_PERIOD_MS = 366 * 86_400_000;
+
 const rate = z.strictObject({
-  requests: z.number().int().min(1).max(1_000_000_000),
-  per: z.union([z.enum(['second', 'minute', 'hour', 'day']), duration()]),
+  requests: z.number().int().min(1).max(1_000_000_000).describe('requests that may pass in the period'),
+  per: z
+    .union([z.enum(['second', 'minute', 'hour', 'day']), duration()])
+    .refine(
+      (per) => typeof per !== 'number' || (per >= MIN_PERIOD_MS && per <= MAX_PERIOD_MS),
+      'expected 100ms to 366d',
+    )
+    .describe('any window of this length; second, minute, hour, day or a duration from 100ms to 366d'),
   by: z
     .string()
     .refine(
       (by) => by === 'client' || by === 'domain' || /^header:[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}$/.test(by),
       'expected client, domain or header:NAME',
     )
-    .optional(),
+    .optional()
+    .describe('whose requests are counted together; default client'),
 });
 
 export const ruleSchema = z

@@ -13,6 +13,7 @@ import { explainHosts, explainRoutes } from './explain.ts';
 import { evaluate, type FirewallSubject, type Refusal, type RuleReference } from './firewall.ts';
 import { inMaintenance, retryAfter } from './maintenance.ts';
 import { normalisePath, otherReadings } from './path.ts';
+import { type RateCount, rateKey } from './rate.ts';
 import type { Recorder } from './recorder.ts';
 import { httpsLocation, keepingLocation, rewritePath } from './rewrite.ts';
 import type { Table } from './table.ts';
@@ -22,8 +23,24 @@ import { domainView, page, routeView } from './view.ts';
 export const SECURE_COOKIE = 'kontrol_secure';
 export const SECURE_COOKIE_SECONDS = 3_600;
 
+/** Rate rules that the request under way was asked by. Deciding is synchronous, so there is never more than one. */
+let counts: RateCount[] | null = null;
+
 /** Decides about `request`. A `recorder` hears of every step and candidate; without one nothing of that costs. */
 export function decide(table: Table, request: RequestView, recorder: Recorder | null = null): Decision {
+  counts = null;
+  const decision = decideUncounted(table, request, recorder);
+  const taken = takeCounts();
+  return taken === null ? decision : { ...decision, counts: taken };
+}
+
+function takeCounts(): readonly RateCount[] | null {
+  const taken = counts;
+  counts = null;
+  return taken;
+}
+
+function decideUncounted(table: Table, request: RequestView, recorder: Recorder | null): Decision {
   recorder?.stage('host');
   const domain = table.domainOf(request.host);
   if (recorder !== null) explainHosts(table, request.host, domain, recorder);
@@ -32,7 +49,7 @@ export function decide(table: Table, request: RequestView, recorder: Recorder | 
   const response = request.secure ? domain.responseSecure : null;
   if (domain.broken !== null) return page('quarantined', view.labels, response);
   // Answers to ACME challenges belong here: before a rule or a redirect can keep the issuer out.
-  const refusal = refusedByDomain(table, request, view, recorder);
+  const refusal = refusedByDomain(table, request, domain.name, view, recorder);
   if (refusal !== null) return refused(table, request, refusal, view.labels, response);
 
   recorder?.stage('https');
@@ -61,20 +78,22 @@ function noLabels(table: Table): DecisionLabels {
 function refusedByDomain(
   table: Table,
   request: RequestView,
+  domain: string,
   view: DomainView,
   recorder: Recorder | null,
 ): Refusal | null {
   recorder?.stage('global-rules');
   const global = table.globalRules;
-  const byGlobal = global.length === 0 ? null : askRules(table, request, global, recorder);
+  const byGlobal = global.length === 0 ? null : askRules(table, request, domain, global, recorder);
   if (byGlobal !== null) return byGlobal;
   recorder?.stage('domain-rules');
-  return view.rules.length === 0 ? null : askRules(table, request, view.rules, recorder);
+  return view.rules.length === 0 ? null : askRules(table, request, domain, view.rules, recorder);
 }
 
 function askRules(
   table: Table,
   request: RequestView,
+  domain: string,
   rules: readonly RuleReference[],
   recorder: Recorder | null,
 ): Refusal | null {
@@ -82,6 +101,10 @@ function askRules(
     address: request.address,
     now: request.now,
     confirmed: () => confirmed(table, request),
+    count(rule, rate, dryRun) {
+      counts ??= [];
+      counts.push({ rule, rate, key: rateKey(rate, request, domain), dryRun });
+    },
   };
   return evaluate(rules, subject, recorder, recorder === null ? table.onDryRun : null);
 }
@@ -270,7 +293,8 @@ function decideTarget(
 ): Decision {
   const response = request.secure ? route.responseSecure : route.response;
   recorder?.stage('route-rules');
-  const refusal = view.rules.length === 0 ? null : askRules(table, request, view.rules, recorder);
+  const domain = view.labels.domain ?? '';
+  const refusal = view.rules.length === 0 ? null : askRules(table, request, domain, view.rules, recorder);
   if (refusal !== null) return refused(table, request, refusal, view.labels, response);
   recorder?.stage('target');
   const { maintenance } = route;

@@ -6,6 +6,7 @@
 import type { CauseCode } from '../causes.ts';
 import type { ResolvedService } from '../model/service.ts';
 import type { TlsOfRequest } from './client-authority.ts';
+import type { RateCount } from './rate.ts';
 
 /** What a decision may depend on. Implementations make the costly parts only when asked. */
 export interface RequestView {
@@ -91,6 +92,8 @@ interface WithLabels {
   readonly labels: DecisionLabels;
   /** Fields for the answer to the visitor, whoever makes it (HSTS, `response` of the route); null for none. */
   readonly response: FieldChanges | null;
+  /** What has to be counted, and to leave a place, before this comes true; left out when no rate rule was asked. */
+  readonly counts?: readonly RateCount[];
 }
 
 export interface Forward extends WithLabels {

@@ -6,6 +6,7 @@ import { AddressSet, LOCAL_ADDRESSES } from '../address.ts';
 import type { CauseCode } from '../causes.ts';
 import type { Rule, RuleList } from '../model/rule.ts';
 import { compilePattern } from '../patterns.ts';
+import { type CompiledRate, compileRate } from './rate.ts';
 
 /** Looks up the ISO code (upper case) of an address in canonical form; null when it has none that is known. */
 export type CountryLookup = (address: string) => string | null;
@@ -17,6 +18,8 @@ export interface CompiledRule {
   readonly dryRun: boolean;
   /** Milliseconds since 1970; infinity for never. */
   readonly expires: number;
+  /** What a rule of list `limit` counts; null for the others. */
+  readonly rate: CompiledRate | null;
   /** Whether the rule's criterion fits the address (canonical text). */
   matches(address: string): boolean;
 }
@@ -32,6 +35,7 @@ export function compileRule(rule: Rule, country: CountryLookup | undefined): Com
     enabled: rule.enabled ?? true,
     dryRun: rule.dryRun ?? false,
     expires: rule.expires ? Date.parse(rule.expires) : Number.POSITIVE_INFINITY,
+    rate: rule.rate === undefined ? null : compileRate(rule.name, rule.rate),
     matches: matcherOf(rule, country),
   };
 }
@@ -49,7 +53,7 @@ function matcherOf(rule: Rule, country: CountryLookup | undefined): (address: st
     }
     case 'country':
       return countryMatcher(rule, country);
-    // The rates of `limit` rules are counted elsewhere; as a criterion they fit everyone.
+    // The rates of `limit` rules are counted elsewhere (`FirewallSubject.count`); as a criterion they fit everyone.
     case 'rate':
     case 'all':
       return () => true;
@@ -85,9 +89,11 @@ export interface FirewallSubject {
    * where the answer decides.
    */
   confirmed(): boolean | null;
+  /** Hears of each rule in force that limits a rate, in the order in which they are asked. */
+  count?(name: string, rate: CompiledRate, dryRun: boolean): void;
 }
 
-export type RuleOutcome = 'refused' | 'allowed' | 'asked' | 'passed' | 'inert' | 'unloadable';
+export type RuleOutcome = 'refused' | 'allowed' | 'asked' | 'passed' | 'counted' | 'inert' | 'unloadable';
 
 /** Hears of each rule that is reached; for Explain. `reason` is for people. */
 export interface RuleObserver {
@@ -117,6 +123,10 @@ export function evaluate(
     }
     const outcome = rule.enabled ? outcomeOf(rule, subject) : 'inert';
     if (observer !== null) observer.rule(name, outcome, rule.dryRun, reasonOf(rule, outcome, subject.now));
+    if (outcome === 'counted' && rule.rate !== null) {
+      subject.count?.(name, rule.rate, rule.dryRun);
+      continue;
+    }
     const cause = CAUSE_OF[outcome];
     if (rule.dryRun) {
       if (onDryRun !== null && (cause !== null || outcome === 'allowed'))
@@ -136,6 +146,7 @@ const CAUSE_OF: Readonly<Record<RuleOutcome, Refusal['cause'] | null>> = {
   unloadable: 'rule_unloadable',
   allowed: null,
   passed: null,
+  counted: null,
   inert: null,
 };
 
@@ -144,7 +155,8 @@ function outcomeOf(rule: CompiledRule, subject: FirewallSubject): RuleOutcome {
   // An expired whitelist refuses everyone: what was for a few is not to become open to all.
   if (rule.list === 'whitelist') return !expired && rule.matches(subject.address) ? 'passed' : 'refused';
   if (expired) return 'inert';
-  if (rule.list === 'limit' || !rule.matches(subject.address)) return 'passed';
+  if (rule.list === 'limit') return 'counted';
+  if (!rule.matches(subject.address)) return 'passed';
   if (rule.list === 'blacklist') return 'refused';
   if (rule.list === 'allow') return 'allowed';
   const confirmed = subject.confirmed();
@@ -163,6 +175,8 @@ function reasonOf(rule: CompiledRule, outcome: RuleOutcome, now: number): string
       return 'the address is on it; the rest of this list is skipped';
     case 'asked':
       return 'the visitor has not confirmed yet';
+    case 'counted':
+      return 'the request counts against its rate; with no place left it gets 429';
     case 'unloadable':
       return 'the key for its cookie is missing';
     default:
