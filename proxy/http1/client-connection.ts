@@ -311,7 +311,9 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     if (this.#looping) return;
     if (this.#ahead.length > 0) this.#readAhead();
     else this.#updateReading();
-    if (this.#ended && !this.#exchange.active) this.#leave();
+    if (!this.#ended || this.#reading === 'ahead') return;
+    this.#leave();
+    this.#exchange.clientGone();
   }
 
   // For the exchange: the request.

@@ -177,6 +177,19 @@ describe('a client that ends its side, with limits.halfClose', () => {
       await proxy.idle();
     }));
 
+  it('in the middle of the body of a request behind it is gone as soon as it is that one’s turn', () =>
+    withProxy({ limits: { halfClose: true } }, async (proxy) => {
+      const client = await proxy.client();
+      client.write(`${GET}POST /half HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc`);
+      client.end();
+      const backend = await proxy.backend.connection();
+      await backend.readHead();
+      backend.write(OK);
+      assert.match(await client.readToEnd(), /^HTTP\/1\.1 200 .*ok$/s);
+      assert.deepEqual([(await proxy.record(2)).status, proxy.records[1]?.cause], [499, 'client_gone']);
+      await proxy.idle();
+    }));
+
   it('in the middle of its body is gone all the same', () =>
     withProxy({ limits: { halfClose: true } }, async (proxy) => {
       const client = await proxy.client();
