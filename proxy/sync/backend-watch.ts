@@ -57,6 +57,8 @@ export class BackendWatch {
       changed: (verdicts, flipped) => {
         options.broadcast({ type: 'health', verdicts });
         for (const { service, address, alive, problem } of flipped) {
+          // Still failing, but not believed: that was said once for all of them.
+          if (alive && problem !== null) continue;
           if (alive)
             log.info('backend_up', `backend ${address} of ${service} is alive`, { service, address });
           else
@@ -66,6 +68,18 @@ export class BackendWatch {
             });
         }
         if (flipped.length > 0) options.changed(flipped);
+      },
+      suspected: (suspected, backends) => {
+        if (suspected)
+          log.error(
+            'checks_suspended',
+            'every check of every service fails: the network of this machine is suspected, and traffic goes on to backends that were alive; look at its links, routes and firewall',
+            { backends },
+          );
+        else
+          log.info('checks_resumed', 'a health check passed; checks are believed again', {
+            failing: backends,
+          });
       },
     });
   }
@@ -86,7 +100,9 @@ export class BackendWatch {
 
   /** Connects of real traffic failed there. */
   failed(failures: Extract<FromServing, { type: 'failures' }>['failures']): void {
-    for (const { service, address } of failures) {
+    for (const { service, address, status5xx } of failures) {
+      // Single answers are for the other processes; it is reachable.
+      if (status5xx !== undefined) continue;
       this.health.trigger(service, address);
       const endpoint = parseEndpoint(address);
       if (endpoint?.type === 'name') this.resolver.doubt(endpoint.host);

@@ -84,10 +84,14 @@ test('a new backend counts as alive, is checked at once, and again at its interv
   assert.deepEqual(probed, ['10.0.0.1:80']);
   await pass(1_500);
   assert.equal(probed.length, 2, 'faster while undecided');
-  await pass(4_000);
+  await pass(1_500);
   assert.equal(probed.length, 2);
-  await pass(2_000);
+  await pass(1_000);
+  assert.equal(probed.length, 3, 'the first interval is cut, so that backends that came together are spread');
+  await pass(4_000);
   assert.equal(probed.length, 3);
+  await pass(1_500);
+  assert.equal(probed.length, 4);
   assert.equal(verdicts.length, 0);
 });
 
@@ -97,7 +101,7 @@ test('only `fall` failures in a row make it dead and `rise` successes alive agai
   checks.setService('shop', compiled(['10.0.0.1:80']));
   await pass(3_000);
   world.answers.set('10.0.0.1:80', 'refused');
-  await pass(4_500);
+  await pass(2_000);
   assert.equal(verdicts.length, 0);
   world.answers.delete('10.0.0.1:80');
   await pass(6_000);
@@ -230,4 +234,128 @@ test('thousands of backends are checked within a bound, and verdicts go out in b
     return verdicts.length >= 1_000;
   });
   assert.ok(world.most <= 256, `${world.most} at a time`);
+});
+
+test('backends that came together are checked all over the interval', async (t) => {
+  const clock = new ManualClock();
+  const at: number[] = [];
+  const start = clock.monotonic();
+  let seed = 1;
+  const checks = new HealthChecks({
+    clock,
+    random: () => {
+      seed = (seed * 16_807) % 2_147_483_647;
+      return seed / 2_147_483_647;
+    },
+    addresses: () => [],
+    mayConnect: () => true,
+    probe: async () => {
+      at.push(clock.monotonic() - start);
+      return null;
+    },
+    changed: () => {},
+  });
+  t.after(() => checks.close());
+  const addresses = Array.from({ length: 200 }, (_, i) => `10.0.0.${i}:80`);
+  checks.setService('shop', compiled(addresses, { health: { type: 'tcp', interval: 5_000, jitter: 0.1 } }));
+  for (let ms = 0; ms < 20_000; ms += 100) {
+    clock.advance(100);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const counts = Array.from({ length: 10 }, (_, slot) => {
+    return at.filter((ms) => ms - 15_000 >= slot * 500 && ms - 15_000 < (slot + 1) * 500).length;
+  });
+  assert.ok(Math.max(...counts) < 50, `checks per half second: ${counts}`);
+  assert.ok(Math.min(...counts) > 5, `checks per half second: ${counts}`);
+});
+
+test('backends that take their whole time-out hold up nobody who is well', async (t) => {
+  const { checks, world, probed, pass } = setup();
+  t.after(() => checks.close());
+  const dead = Array.from({ length: 400 }, (_, i) => `10.1.${i >> 8}.${i & 255}:80`);
+  for (const address of dead) world.answers.set(address, 'no answer');
+  checks.setService('shop', compiled(dead, { health: { type: 'tcp', fall: 1, jitter: 0 } }));
+  await pass(300);
+  world.manual = true;
+  await pass(2_000);
+  assert.equal(world.waiting.length, 128);
+  world.manual = false;
+  checks.setService('well', { ...compiled(['10.0.0.1:80']), name: 'well' });
+  await pass(100);
+  assert.ok(probed.includes('10.0.0.1:80'));
+  for (const letGo of world.waiting.splice(0)) letGo();
+});
+
+test('one that stays down is looked at less often after a minute', async (t) => {
+  const { checks, world, probed, pass } = setup();
+  t.after(() => checks.close());
+  world.answers.set('10.0.0.1:80', 'refused');
+  checks.setService(
+    'shop',
+    compiled(['10.0.0.1:80'], { health: { type: 'tcp', interval: 20_000, jitter: 0 } }),
+  );
+  await pass(58_000);
+  const fast = probed.length;
+  assert.ok(fast > 50, `${fast}`);
+  await pass(60_000);
+  assert.ok(probed.length - fast < 10, `${probed.length - fast}`);
+});
+
+/** Two services with two backends each, all alive. */
+async function network(prefix: string) {
+  const world = setup();
+  const addresses = [1, 2, 3, 4].map((n) => `${prefix}${n}:80`);
+  const checks = world.checks;
+  const compile = (name: string, of: string[]): CompiledService => {
+    const service = compiled(of);
+    return { ...service, name, config: { ...service.config, name } };
+  };
+  checks.setService('shop', compile('shop', addresses.slice(0, 2)));
+  checks.setService('mail', compile('mail', addresses.slice(2)));
+  await world.pass(3_000);
+  return { ...world, addresses };
+}
+
+test('when everything of every service goes bad at once, nothing is taken out, until a check passes', async (t) => {
+  const { checks, world, verdicts, told, addresses, pass } = await network('10.0.0.');
+  t.after(() => checks.close());
+  for (const address of addresses) world.answers.set(address, 'no route to host');
+  await pass(20_000);
+  assert.ok(checks.suspected);
+  assert.deepEqual(checks.dead(), []);
+  const last = new Map(told.map(({ address, alive }) => [address, alive]));
+  assert.deepEqual([...last.values()], [true, true, true, true]);
+  await pass(60_000);
+  assert.deepEqual(checks.dead(), []);
+  // The network is back; one of them really is dead.
+  for (const address of addresses.slice(1)) world.answers.delete(address);
+  for (let ms = 0; checks.suspected && ms < 10_000; ms += 100) await pass(100);
+  assert.ok(!checks.suspected);
+  assert.deepEqual(checks.dead(), [], 'each has to fail anew');
+  await pass(6_000);
+  assert.deepEqual(
+    checks.dead().map(({ address }) => address),
+    [addresses[0]],
+  );
+  assert.deepEqual(verdicts.at(-1), { service: 'shop', address: addresses[0], alive: false });
+});
+
+test('what goes down one after the other, leaves one alive, or is on this machine, is believed', async (t) => {
+  const slow = await network('10.0.0.');
+  t.after(() => slow.checks.close());
+  for (const address of slow.addresses) {
+    slow.world.answers.set(address, 'refused');
+    await slow.pass(40_000);
+  }
+  assert.equal(slow.checks.dead().length, 4);
+  const one = await network('10.0.0.');
+  t.after(() => one.checks.close());
+  for (const address of one.addresses.slice(1)) one.world.answers.set(address, 'refused');
+  await one.pass(20_000);
+  assert.equal(one.checks.dead().length, 3);
+  const local = await network('127.0.0.');
+  t.after(() => local.checks.close());
+  for (const address of local.addresses) local.world.answers.set(address, 'refused');
+  await local.pass(20_000);
+  assert.equal(local.checks.dead().length, 4);
 });

@@ -1,7 +1,8 @@
 /**
- * Active health checks of every backend of the node, from this one process: concurrent within a bound, spread by
- * jitter, faster while a backend is undecided or down. A backend is who it is by service and address, so what is
- * known of it survives changes of the table; a new one counts as alive, and its first check runs at once.
+ * Active health checks of every backend of the node, from this one process: concurrent within a bound, spread over the
+ * interval, faster while a backend is undecided or went down. A backend is who it is by service and address, so what
+ * is known of it survives changes of the table; a new one counts as alive, and its first check runs at once. When
+ * everything beyond this machine goes bad at once, the checks themselves are not believed until one passes.
  */
 
 import type { Clock } from '../../shared/clock.ts';
@@ -12,8 +13,16 @@ import type { HealthVerdict } from '../link/messages.ts';
 import type { Probe, Target, Verdict } from './probe.ts';
 
 const MAX_CONCURRENT = 256;
+/** Of those, for backends whose last check failed: they may take their whole time-out, and the others must not wait. */
+const MAX_FAILING = 128;
 /** Interval while a backend is undecided or down, unless its own is shorter. */
 const FAST_MS = 1_000;
+/** One that stays down is looked at so often at that pace, then at its own interval. */
+const FAST_FAILURES = 60;
+/** So many backends of so many services that all went down within this time: that is not them, it is our network. */
+const SUSPECT_BACKENDS = 3;
+const SUSPECT_SERVICES = 2;
+const SUSPECT_MS = 30_000;
 /** An error of real traffic triggers a check at once, but no more often than this per backend. */
 const TRIGGER_GAP_MS = 200;
 /** Verdicts that come together go out as one batch. */
@@ -38,6 +47,12 @@ interface Checked {
   readonly endpoint: Endpoint;
   service: ResolvedService;
   alive: boolean;
+  /** On this machine: reached without a network. */
+  readonly local: boolean;
+  /** When it went down, monotonic. */
+  diedAt: number;
+  /** Its checks are not yet spread over the interval. */
+  clumped: boolean;
   /** False until enough checks in a row agreed for the first time. */
   decided: boolean;
   /** A check failed since it was last told to be alive: processes may have it out by what they saw themselves. */
@@ -69,15 +84,20 @@ export interface HealthOptions {
    * failures of real traffic took it out. `flipped` has those that went down or came back.
    */
   changed(verdicts: readonly HealthVerdict[], flipped: readonly BackendHealth[]): void;
+  /** From now on (or no longer) failing checks are not believed, since all of them fail; `backends` did. */
+  suspected?(suspected: boolean, backends: number): void;
 }
 
 export class HealthChecks {
   readonly #options: HealthOptions;
   readonly #backends = new Map<string, Map<string, Checked>>();
-  readonly #queue: Checked[] = [];
+  readonly #waiting = new Set<Checked>();
+  readonly #failing = new Set<Checked>();
   readonly #probing = new Set<AbortController>();
   #closed = false;
   #running = 0;
+  #runningFailing = 0;
+  #suspected = false;
   readonly #batch = new Set<Checked>();
   readonly #flipped = new Set<Checked>();
   #cancelBatch: (() => void) | null = null;
@@ -151,11 +171,17 @@ export class HealthChecks {
     return backend === undefined ? null : healthOf(backend);
   }
 
+  /** Failing checks are not believed now: everything went bad at once. */
+  get suspected(): boolean {
+    return this.#suspected;
+  }
+
   close(): void {
     this.#closed = true;
     for (const controller of this.#probing) controller.abort();
     this.#cancelBatch?.();
-    this.#queue.length = 0;
+    this.#waiting.clear();
+    this.#failing.clear();
     for (const backends of this.#backends.values())
       for (const backend of backends.values()) this.#forget(backend);
     this.#backends.clear();
@@ -170,6 +196,9 @@ export class HealthChecks {
       endpoint,
       service,
       alive: true,
+      local: isLocal(endpoint),
+      diedAt: Number.NEGATIVE_INFINITY,
+      clumped: true,
       decided: false,
       doubted: false,
       passes: 0,
@@ -222,21 +251,33 @@ export class HealthChecks {
       return;
     }
     backend.running = true;
-    this.#queue.push(backend);
+    (backend.failures > 0 ? this.#failing : this.#waiting).add(backend);
     this.#pump();
   }
 
   #pump(): void {
-    while (this.#running < MAX_CONCURRENT) {
-      const backend = this.#queue.shift();
-      if (backend === undefined) return;
+    while (this.#running < MAX_CONCURRENT && this.#runningFailing < MAX_FAILING) {
+      if (!this.#start(this.#failing)) break;
+    }
+    while (this.#running < MAX_CONCURRENT) if (!this.#start(this.#waiting)) return;
+  }
+
+  /** Begins the check of the first that waits here; false when none does. */
+  #start(queue: Set<Checked>): boolean {
+    for (const backend of queue) {
+      queue.delete(backend);
       if (backend.removed) continue;
+      const failing = queue === this.#failing ? 1 : 0;
       this.#running++;
+      this.#runningFailing += failing;
       void this.#check(backend).finally(() => {
         this.#running--;
+        this.#runningFailing -= failing;
         this.#pump();
       });
+      return true;
     }
+    return false;
   }
 
   async #check(backend: Checked): Promise<void> {
@@ -286,12 +327,13 @@ export class HealthChecks {
     if (problem === null) {
       backend.passes++;
       backend.failures = 0;
+      if (!backend.local) this.#trust();
       if (backend.passes >= rise) this.#decide(backend, true);
     } else {
       backend.failures++;
       backend.passes = 0;
       backend.doubted = true;
-      if (backend.failures >= fall) this.#decide(backend, false);
+      if (backend.failures >= fall && (!this.#suspected || backend.local)) this.#decide(backend, false);
     }
   }
 
@@ -302,14 +344,61 @@ export class HealthChecks {
     if (backend.decided && !flips && !recovers) return;
     backend.decided = true;
     backend.alive = alive;
+    if (!alive && flips) backend.diedAt = this.#options.clock.monotonic();
     // Twice within one batch is back to where it was.
     if (flips && !this.#flipped.delete(backend)) this.#flipped.add(backend);
     this.#batch.add(backend);
     this.#cancelBatch ??= this.#options.clock.after(BATCH_MS, () => this.#flush());
   }
 
+  /** Whether all that is reached over the network went bad at once; then what was alive before counts as alive. */
+  #suspect(): void {
+    if (this.#suspected) return;
+    const since = this.#options.clock.monotonic() - SUSPECT_MS;
+    const suspects: Checked[] = [];
+    const services = new Set<string>();
+    for (const backends of this.#backends.values()) {
+      for (const backend of backends.values()) {
+        if (backend.local || backend.service.health.type === 'off') continue;
+        if (backend.alive) return;
+        if (backend.diedAt < since) continue;
+        suspects.push(backend);
+        services.add(backend.name);
+      }
+    }
+    if (suspects.length < SUSPECT_BACKENDS || services.size < SUSPECT_SERVICES) return;
+    this.#suspected = true;
+    for (const backend of suspects) {
+      backend.alive = true;
+      if (!this.#flipped.delete(backend)) this.#flipped.add(backend);
+      this.#batch.add(backend);
+    }
+    this.#options.suspected?.(true, suspects.length);
+  }
+
+  /** A check passed: what fails from now on is a backend's own fault, and has to show it anew. */
+  #trust(): void {
+    if (!this.#suspected) return;
+    this.#suspected = false;
+    let failing = 0;
+    for (const backends of this.#backends.values()) {
+      for (const backend of backends.values()) {
+        if (backend.local || !backend.alive || backend.failures === 0) continue;
+        backend.failures = 0;
+        failing++;
+        this.#enqueue(backend);
+      }
+    }
+    this.#options.suspected?.(false, failing);
+  }
+
   #flush(): void {
     this.#cancelBatch = null;
+    for (const backend of this.#batch) {
+      if (backend.alive) continue;
+      this.#suspect();
+      break;
+    }
     const told = [...this.#batch].filter((backend) => !backend.removed);
     const flipped = told.filter((backend) => this.#flipped.has(backend)).map(healthOf);
     this.#batch.clear();
@@ -324,7 +413,13 @@ export class HealthChecks {
   #pause(backend: Checked): number {
     const { intervalMs, jitter } = backend.service.health;
     const settled = backend.decided && backend.alive && !backend.doubted;
-    const base = settled ? intervalMs : Math.min(intervalMs, FAST_MS);
+    if (settled && backend.clumped) {
+      // All that came with one load were first checked at once.
+      backend.clumped = false;
+      return Math.max(10, intervalMs * this.#options.random());
+    }
+    const fast = !settled && backend.failures < FAST_FAILURES;
+    const base = fast ? Math.min(intervalMs, FAST_MS) : intervalMs;
     return Math.max(10, base * (1 + jitter * (2 * this.#options.random() - 1)));
   }
 }
@@ -343,6 +438,12 @@ function addressesOf(service: CompiledService): Set<string> {
     for (const { address, state } of key.backends) if (state !== 'maintenance') addresses.add(address);
   }
   return addresses;
+}
+
+function isLocal(endpoint: Endpoint): boolean {
+  if (endpoint.type === 'unix') return true;
+  const { host } = endpoint;
+  return host === '::1' || host.startsWith('127.') || host === 'localhost' || host.endsWith('.localhost');
 }
 
 function textOf({ host, port }: Extract<Target, { type: 'tcp' }>): string {

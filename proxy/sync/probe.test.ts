@@ -10,6 +10,7 @@ import { generate } from 'selfsigned';
 import { WebSocketServer } from 'ws';
 import { resolveService, type Service } from '../../shared/model/service.ts';
 import { probe, type Target } from './probe.ts';
+import { until } from './scripted-primary.ts';
 
 async function listen(t: TestContext, server: net.Server, path?: string): Promise<Target> {
   const sockets = new Set<net.Socket>();
@@ -59,6 +60,53 @@ test('a check is an ordinary connection: a backend without error handlers lives 
   await check(target, { type: 'tcp' });
   while (ends.length === 0) await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(ends, ['end']);
+});
+
+test('a check resets no backend that greets, by tcp, http or websocket', async (t) => {
+  const errors: string[] = [];
+  const ended: string[] = [];
+  const greeting = net.createServer((socket) => {
+    socket.on('error', (error) => errors.push(error.message));
+    socket.on('end', () => ended.push('tcp'));
+    socket.write('220 mail.example.com ESMTP\r\n'.repeat(100));
+    socket.resume();
+  });
+  const target = await listen(t, greeting);
+  for (let count = 0; count < 20; count++) assert.equal(await check(target, { type: 'tcp' }), null);
+  const web = http.createServer((_, response) => {
+    response.on('error', (error) => errors.push(error.message));
+    response.on('close', () => ended.push(response.writableFinished ? 'http' : 'http cut'));
+    response.write('x'.repeat(10_000));
+    setImmediate(() => response.end('y'.repeat(10_000)));
+  });
+  assert.equal(await check(await listen(t, web), { type: 'http' }), null);
+  const sockets = new WebSocketServer({ server: http.createServer(), path: '/live' });
+  t.after(() => sockets.close());
+  sockets.on('connection', (socket) => {
+    socket.on('error', (error) => errors.push(error.message));
+    socket.on('close', (code) => ended.push(`websocket ${code}`));
+    socket.send('hello '.repeat(1_000));
+  });
+  const live = await listen(t, sockets.options.server as http.Server);
+  assert.equal(await check(live, { type: 'websocket', path: '/live' }), null);
+  await until('all have ended', () => ended.length === 22);
+  assert.deepEqual(errors, []);
+  assert.deepEqual([...new Set(ended)].sort(), ['http', 'tcp', 'websocket 1000']);
+});
+
+test('a backend that never ends the connection is left within a moment', async (t) => {
+  let open = 0;
+  const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+    open++;
+    socket.on('error', () => {});
+    socket.on('close', () => open--);
+    socket.resume();
+    const timer = setInterval(() => socket.write('still here'), 5);
+    socket.on('close', () => clearInterval(timer));
+  });
+  const target = await listen(t, server);
+  assert.equal(await check(target, { type: 'tcp' }), null);
+  await until('it is closed', () => open === 0);
 });
 
 test('http: status and body decide', async (t) => {
@@ -123,10 +171,19 @@ test('json: {"status":200} is alive', async (t) => {
   });
   const target = await listen(t, server);
   assert.equal(await check(target, { type: 'json' }), null);
+  answer = ' { "uptime": 7, "status": "200" } ';
+  assert.equal(await check(target, { type: 'json' }), null);
   for (const [text, problem] of [
     ['{"status":500}', /status 500/],
     ['null', /undefined/],
     ['<html>', /not JSON/],
+    ['', /not JSON/],
+    ['[200]', /undefined/],
+    ['{"status":"2e2"}', /2e2/],
+    ['{"status":" 200"}', /status " 200"/],
+    ['{"status":{"toString":1}}', /toString/],
+    [`{"status":"${'9'.repeat(60_000)}"}`, /^the answer says status .{0,40}$/],
+    [`{"status":200,"pad":"${'x'.repeat(70_000)}"}`, /not JSON/],
   ] as const) {
     answer = text;
     assert.match(String(await check(target, { type: 'json' })), problem);
@@ -157,4 +214,42 @@ test('https: verified as the service says', async (t) => {
   assert.equal(await over({ ca: pems.cert }), null);
   assert.match(String(await over({ ca: pems.cert, serverName: 'other' })), /altnames|does not match/i);
   assert.equal(await check(target, { type: 'tcp', tls: true }, { tls: { verify: false } }), null);
+});
+
+test('hostile answers are failures with a reason, and none takes longer than its time', async (t) => {
+  const said = async (answer: string | Buffer, type: 'http' | 'json' | 'websocket') => {
+    const server = net.createServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', () => socket.write(answer));
+    });
+    return check(await listen(t, server), { type, timeout: 300 });
+  };
+  const upgraded = (accept: string) =>
+    `HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`;
+  for (const [answer, type] of [
+    ['HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello', 'http'],
+    [`HTTP/1.1 200 OK\r\nX: ${'x'.repeat(100_000)}\r\n\r\n`, 'http'],
+    ['HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n', 'http'],
+    ['HTTP/1.1 100 Continue\r\n\r\n'.repeat(50), 'http'],
+    ['HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n', 'json'],
+    ['HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"status":200', 'json'],
+    [Buffer.alloc(100_000, 0), 'http'],
+    [upgraded('AAAAAAAAAAAAAAAAAAAAAAAAAAA='), 'websocket'],
+    [upgraded(''), 'websocket'],
+    ['HTTP/1.1 101 x\r\n\r\n', 'websocket'],
+  ] as const) {
+    const problem = await said(answer, type);
+    assert.ok(typeof problem === 'string' && problem.length > 3, `${type}: ${problem}`);
+    assert.ok(problem.length < 200, problem);
+  }
+});
+
+test('tls: a server that speaks plain text, or nothing, is not alive', async (t) => {
+  const plain = await listen(
+    t,
+    net.createServer((socket) => socket.on('error', () => {}).write('220 hello\r\n')),
+  );
+  assert.equal(typeof (await check(plain, { type: 'tcp', tls: true })), 'string');
+  const mute = await listen(t, net.createServer());
+  assert.equal(await check(mute, { type: 'tcp', tls: true, timeout: 100 }), 'no answer within 100 ms');
 });

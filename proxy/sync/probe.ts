@@ -29,6 +29,10 @@ export type Probe = (
   running: Set<AbortController>,
 ) => Promise<Verdict>;
 
+/** A backend that does not end the connection after a check is waited for no longer than this. */
+const LEAVE_MS = 100;
+const CLOSE_FRAME = closeFrame();
+
 /** Failures of this machine: they say nothing about the backend. */
 const OURS = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL']);
 
@@ -104,8 +108,8 @@ function tcpCheck(target: Target, service: ResolvedService, signal: AbortSignal)
     signal.addEventListener('abort', abort, { once: true });
     socket.once(secure ? 'secureConnect' : 'connect', () => {
       resolve(null);
-      // An ordinary end: a reset would be an error in the backend, which a simple one may not expect.
-      socket.destroy();
+      signal.removeEventListener('abort', abort);
+      leave(socket);
     });
     socket.once('close', () => {
       signal.removeEventListener('abort', abort);
@@ -113,6 +117,18 @@ function tcpCheck(target: Target, service: ResolvedService, signal: AbortSignal)
     });
     socket.on('error', reject);
   });
+}
+
+/**
+ * Ends a connection in order. What the backend sends meanwhile (a greeting, the rest of an answer) is read: a socket
+ * that is closed with unread bytes resets, and that is an error in the backend, which a simple one may not expect.
+ */
+function leave(socket: net.Socket): void {
+  socket.on('error', () => {});
+  socket.resume();
+  socket.end();
+  const timer = setTimeout(() => socket.destroy(), LEAVE_MS);
+  socket.once('close', () => clearTimeout(timer));
 }
 
 function request(
@@ -156,7 +172,7 @@ async function httpCheck(
   return null;
 }
 
-/** `{"status": 200}`, as WebsocketReverseProxy has it. */
+/** `{"status": 200}`, as WebsocketReverseProxy has it, or the number as text. */
 async function jsonCheck(
   target: Target,
   service: ResolvedService,
@@ -166,7 +182,9 @@ async function jsonCheck(
   if (status !== 200) return `status ${status}`;
   try {
     const said = (JSON.parse(body) as { status?: unknown } | null)?.status;
-    return said === 200 ? null : `the answer says status ${JSON.stringify(said)?.slice(0, 40)}`;
+    return said === 200 || said === '200'
+      ? null
+      : `the answer says status ${JSON.stringify(said)?.slice(0, 40)}`;
   } catch {
     return 'the answer is not JSON';
   }
@@ -186,21 +204,21 @@ function fetchBody(
       const status = response.statusCode ?? 0;
       const chunks: Buffer[] = [];
       let length = 0;
-      const done = () => {
-        resolve({ status, body: Buffer.concat(chunks).toString('utf8') });
-        outgoing.destroy();
-      };
+      const done = () =>
+        resolve({ status, body: Buffer.concat(chunks).toString('utf8', 0, Math.min(length, MAX_BODY)) });
       response.on('error', reject);
-      if (!wantsBody) {
-        done();
-        return;
-      }
       response.on('data', (chunk: Buffer) => {
-        chunks.push(chunk);
         length += chunk.length;
-        if (length >= MAX_BODY) done();
+        if (wantsBody) chunks.push(chunk);
+        if (length < MAX_BODY) return;
+        done();
+        outgoing.destroy();
       });
       response.on('end', done);
+      if (wantsBody) return;
+      done();
+      const timer = setTimeout(() => outgoing.destroy(), LEAVE_MS);
+      outgoing.once('close', () => clearTimeout(timer));
     });
     outgoing.end();
   });
@@ -231,9 +249,16 @@ function websocketCheck(
         .update(key + WEBSOCKET_GUID)
         .digest('base64');
       resolve(response.headers['sec-websocket-accept'] === accept ? null : 'the handshake is not valid');
-      socket.on('error', () => {});
-      socket.destroy();
+      socket.write(CLOSE_FRAME);
+      leave(socket as net.Socket);
     });
     outgoing.end();
   });
+}
+
+/** A masked close with status 1000 (RFC 6455 §5.5.1); the mask hides nothing here. */
+function closeFrame(): Buffer {
+  const mask = randomBytes(4);
+  const code = Buffer.from([0x03, 0xe8]).map((byte, index) => byte ^ (mask[index] as number));
+  return Buffer.concat([Buffer.from([0x88, 0x82]), mask, code]);
 }
