@@ -108,6 +108,28 @@ test('a request of the past is found in whichever process had it', async (t) => 
   });
 });
 
+test('a purge reaches every process, and is complete only when each has answered', async (t) => {
+  const world = await World.make(t);
+  const { primary, process } = await shop(world);
+  const second = primary.spawn();
+  await until('both serve', () => second.table.has('members/shop'));
+  for (const each of [process, second]) {
+    each.answersTo = (about) => {
+      assert.deepEqual(about, { type: 'purge', service: 'shop', path: '/a' });
+      return each === second ? 3 : 2;
+    };
+  }
+  const ask = async (id: string) => {
+    world.bus.hear('kontrol:ask', { ask: 'purge', id, service: 'shop', path: '/a' });
+    const answer = () => world.bus.on('kontrol:answer').find((said) => said['id'] === id);
+    await until('it is answered', () => answer() !== undefined);
+    return answer();
+  };
+  assert.deepEqual(await ask('one'), { id: 'one', node: 'n1', purged: 5, complete: true });
+  second.answersTo = () => null;
+  assert.deepEqual(await ask('two'), { id: 'two', node: 'n1', purged: 2, complete: false });
+});
+
 test('garbage on the bus is not answered and hurts nothing', async (t) => {
   const world = await World.make(t);
   const { process } = await shop(world);
@@ -119,6 +141,7 @@ test('garbage on the bus is not answered and hurts nothing', async (t) => {
     { ask: 'drained', id: 'x'.repeat(10_000), service: 'shop', address: 'a' },
     { ask: 'drained', id: 'x', service: {}, address: [] },
     { ask: 'request', id: 'x', request: null },
+    { ask: 'purge', id: 'x', service: 7 },
     { ask: 'confirm', node: { $gt: '' } },
     { ask: 'drained', id: 'x', service: 'shop', address: 'a', node: 'another' },
   ];
