@@ -311,7 +311,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     if (this.#looping) return;
     if (this.#ahead.length > 0) this.#readAhead();
     else this.#updateReading();
-    if (!this.#ended || this.#reading === 'ahead') return;
+    if (!this.#ended || (this.#reading as Reading) === 'ahead') return;
     this.#leave();
     this.#exchange.clientGone();
   }
