@@ -10,7 +10,8 @@ import { describe, it } from 'node:test';
 import tls from 'node:tls';
 import { isOwnedBlock, ownedBlocks, returnBlock, takeBlock } from './blocks.ts';
 import type { ByteStream, ByteStreamHandler } from './byte-stream.ts';
-import { HIGH_WATER } from './deadlines.ts';
+import { HIGH_WATER, setFailureReport, timers } from './deadlines.ts';
+import { TimerWheel } from './timer-wheel.ts';
 
 /** Keeps what happens on a stream, and fails on a call after the end. */
 export class Recorder implements ByteStreamHandler {
@@ -120,6 +121,19 @@ export const portOf = (server: net.Server): number => (server.address() as net.A
 export const loopback = (server: net.Server): net.Server => server.listen(0, '127.0.0.1');
 export const dial = (server: net.Server): net.Socket =>
   net.connect({ port: portOf(server), host: '127.0.0.1', allowHalfOpen: true });
+
+/** Something of ours, or of Node, fails while the stream's next deadline is handled: it cannot set the one after. */
+function breakNextDeadline(stream: ByteStream, error: Error): void {
+  const patched = timers as { set: TimerWheel['set'] };
+  patched.set = (timed, ms) => {
+    if (timed !== (stream as unknown)) {
+      TimerWheel.prototype.set.call(timers, timed, ms);
+      return;
+    }
+    delete (patched as Partial<typeof patched>).set;
+    throw error;
+  };
+}
 
 /** Where a variant differs in what it can promise. */
 export interface Traits {
@@ -359,5 +373,53 @@ export function conformance(name: string, variant: Variant, traits: Traits = {})
       });
       await until(() => ownedBlocks() === before, 'the blocks');
     });
+
+    for (const call of ['onData', 'onEnd', 'onDrain', 'onClose'] as const) {
+      it(`an exception in ${call} is reported, ends this stream and no other`, () =>
+        variant(({ stream: other, seen, peer: otherPeer }) =>
+          variant(async ({ stream, peer }) => {
+            const failures: unknown[] = [];
+            setFailureReport((failure) => failures.push(failure));
+            const boom = new Error('boom');
+            const own = new Recorder();
+            own[call] = () => {
+              throw boom;
+            };
+            stream.handler = own;
+            peer.on('data', () => {});
+            if (call === 'onData') peer.write('x');
+            else if (call === 'onEnd') peer.end();
+            else if (call === 'onClose') stream.reset();
+            else {
+              peer.pause();
+              let below = true;
+              while (below) below = stream.write(Buffer.alloc(65_536));
+              peer.resume();
+            }
+            await until(() => failures.length > 0 && stream.closed, 'the report');
+            assert.deepEqual(failures, [boom]);
+            if (call !== 'onClose') await until(() => own.closes.length === 1, 'the close');
+            otherPeer.write('fine');
+            await until(() => seen.text === 'fine', 'the other stream');
+            assert.equal(other.closed, false);
+          }),
+        ));
+    }
+
+    it('an exception at a deadline is reported and ends this stream; other deadlines of the tick pass', () =>
+      variant(({ stream: other, seen, peer: otherPeer }) =>
+        variant(async ({ stream, seen: own, peer }) => {
+          const failures: unknown[] = [];
+          setFailureReport((failure) => failures.push(failure));
+          const boom = new Error('boom');
+          peer.resume();
+          otherPeer.resume();
+          stream.close(50);
+          other.close(50);
+          breakNextDeadline(stream, boom);
+          await until(() => own.closes.length === 1 && seen.closes.length === 1, 'both to close');
+          assert.deepEqual(failures, [boom]);
+        }),
+      ));
   });
 }

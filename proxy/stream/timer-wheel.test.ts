@@ -159,6 +159,35 @@ describe('timer wheel', () => {
     assert.equal(good.fired.length, 1);
   });
 
+  it('a reporter that throws does not keep the others from firing either', async () => {
+    const clock = { now: 1_000 };
+    const wheel = new TimerWheel(
+      (error) => {
+        throw error;
+      },
+      () => clock.now,
+    );
+    const bad = new Deadline(clock);
+    const good = new Deadline(clock);
+    const boom = new Error('boom');
+    bad.action = () => {
+      throw boom;
+    };
+    wheel.set(bad, 100);
+    wheel.set(good, 100);
+    clock.now += 400;
+    const listeners = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    try {
+      const surfaced = new Promise((resolve) => process.once('uncaughtException', resolve));
+      wheel.advance();
+      assert.equal(good.fired.length, 1);
+      assert.equal(await surfaced, boom);
+    } finally {
+      for (const listener of listeners) process.on('uncaughtException', listener);
+    }
+  });
+
   it('takes negative, huge and endless delays', () => {
     const { clock, wheel, run } = setup();
     const past = new Deadline(clock);

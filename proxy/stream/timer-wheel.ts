@@ -93,6 +93,17 @@ export class TimerWheel {
     for (let tick = first; tick <= target; tick++) this.#visit(tick % SLOTS);
   }
 
+  /** Whoever is told may fail as well: that surfaces as an uncaught exception, and this turn goes on. */
+  #report(error: unknown): void {
+    try {
+      this.#onError(error);
+    } catch (failure) {
+      setImmediate(() => {
+        throw failure;
+      });
+    }
+  }
+
   #enqueue(timed: Timed, due: number): void {
     timed.timerQueued = true;
     this.#queuedAt.set(timed, due);
@@ -125,7 +136,7 @@ export class TimerWheel {
         try {
           timed.onTimeout();
         } catch (error) {
-          this.#onError(error);
+          this.#report(error);
         }
       }
     }
