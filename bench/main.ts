@@ -14,6 +14,8 @@ import { openStage } from './stage.ts';
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
 const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 3);
+/** Until compilers have seen the hot paths. */
+const WARM_UP_SECONDS = 3;
 
 /** By case and peer: microseconds of each round, or why there are none. */
 type Results = Map<string, Map<string, number[] | string>>;
@@ -61,7 +63,7 @@ async function measure(
     if (one.without?.includes(peer.name) === true) continue;
     // A warm-up, and whether it works at all: a peer that answers with errors is no comparison.
     try {
-      await one.load(target(folder, one, peer, 1));
+      await one.load(target(folder, one, peer, WARM_UP_SECONDS));
       taking.push(peer);
       rows.set(peer.name, []);
     } catch (error) {
