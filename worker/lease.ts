@@ -233,7 +233,9 @@ export class WorkerLease {
     try {
       callback();
     } catch (error) {
-      this.#options.onNote?.(`a callback of the worker failed: ${(error as Error)?.message ?? String(error)}`);
+      this.#options.onNote?.(
+        `a callback of the worker failed: ${(error as Error)?.message ?? String(error)}`,
+      );
     }
   }
 
