@@ -64,6 +64,8 @@ export interface StatsSnapshot {
   readonly causes: Readonly<Partial<Record<CauseCode, number>>>;
   readonly services: readonly ServiceStats[];
   readonly dryRuns?: DryRunTotals;
+  /** Requests that wait for a backend now, of services where any does. */
+  readonly queues?: Readonly<Record<string, number>>;
   /** Requests over the limit of each rate rule. */
   readonly limited?: Readonly<Record<string, number>>;
 }

@@ -43,6 +43,25 @@ test('a process that is replaced leaves its totals and takes its open connection
   assert.deepEqual([requests(stats), stats.connectionsActive, stats.connectionsTotal], [2, 1, 10]);
 });
 
+test('what waits in queues adds up, falls to 0, and ends with its process and its service', () => {
+  const known = new Set(['shop', 'blog']);
+  const stats = new MergedStats((name) => known.has(name));
+  const report = (from: number, counters: Counters, queues: unknown) =>
+    stats.report(from, { ...sent(counters), queues });
+  const [one, two] = [new Counters(), new Counters()];
+  assert.deepEqual([...stats.queues()], []);
+  report(1, one, { shop: 3, blog: 1, gone: 5 });
+  report(2, two, { shop: 4 });
+  assert.deepEqual(Object.fromEntries(stats.queues()), { shop: 7, blog: 1 });
+  report(1, one, {});
+  assert.deepEqual(Object.fromEntries(stats.queues()), { shop: 4, blog: 0 });
+  stats.gone(2);
+  known.delete('blog');
+  assert.deepEqual(Object.fromEntries(stats.queues()), { shop: 0 });
+  for (const nonsense of [null, 7, 'x', { shop: 'many' }, { shop: -1 }]) report(1, one, nonsense);
+  assert.deepEqual(Object.fromEntries(stats.queues()), { shop: 0 });
+});
+
 test('an old and a new process under one number do not count twice', () => {
   const stats = new MergedStats();
   const old = new Counters();

@@ -23,6 +23,7 @@ interface Baseline {
   ended: boolean;
   connectionsActive: number;
   cacheBytes: number;
+  queues: ReadonlyMap<string, number>;
   readonly totals: Map<string, number>;
   readonly services: Map<string, { readonly born: number; readonly merged: MergedService }>;
 }
@@ -33,6 +34,8 @@ export class MergedStats {
   readonly #processes = new Map<string, Baseline>();
   readonly #totals = new Map<string, number>();
   readonly #services = new Map<string, MergedService>();
+  /** Services of which requests ever waited. */
+  readonly #queued = new Set<string>();
   /** By place, of services that were removed: the totals of the node must not go backwards with them. */
   readonly #removed = new Float64Array(COUNTS);
 
@@ -53,6 +56,7 @@ export class MergedStats {
     baseline.ended = false;
     baseline.connectionsActive = stats.connectionsActive;
     baseline.cacheBytes = amount(stats.cacheBytes);
+    this.#queues(baseline, stats.queues);
     this.#advance(baseline, 'connections', stats.connectionsTotal);
     this.#advance(baseline, 'failures', stats.failures);
     this.#advance(baseline, 'logLinesDropped', stats.logLinesDropped);
@@ -90,6 +94,7 @@ export class MergedStats {
       baseline.ended = true;
       baseline.connectionsActive = 0;
       baseline.cacheBytes = 0;
+      baseline.queues = new Map();
     }
     const ended = [...this.#processes].filter(([, baseline]) => baseline.ended);
     for (const [process] of ended.slice(0, Math.max(0, ended.length - MAX_ENDED))) {
@@ -107,6 +112,22 @@ export class MergedStats {
     let sum = 0;
     for (const baseline of this.#processes.values()) sum += baseline.cacheBytes;
     return sum;
+  }
+
+  /** Requests that wait for a backend, by service; 0 for those where some did before. */
+  queues(): ReadonlyMap<string, number> {
+    const queues = new Map<string, number>();
+    for (const name of this.#queued) {
+      if (this.#counted(name)) queues.set(name, 0);
+      else this.#queued.delete(name);
+    }
+    for (const baseline of this.#processes.values()) {
+      for (const [name, waiting] of baseline.queues) {
+        const sum = queues.get(name);
+        if (sum !== undefined) queues.set(name, sum + waiting);
+      }
+    }
+    return queues;
   }
 
   get connectionsTotal(): number {
@@ -195,6 +216,7 @@ export class MergedStats {
         ended: false,
         connectionsActive: 0,
         cacheBytes: 0,
+        queues: new Map(),
         totals: new Map(),
         services: new Map(),
       };
@@ -212,6 +234,17 @@ export class MergedStats {
       this.#services.set(key, service);
     }
     return service;
+  }
+
+  #queues(baseline: Baseline, reported: unknown): void {
+    const queues = new Map<string, number>();
+    for (const [name, waiting] of Object.entries(reported ?? {})) {
+      if (!this.#counted(name)) continue;
+      if (!this.#queued.has(name) && this.#queued.size >= MAX_SERVICES) continue;
+      this.#queued.add(name);
+      queues.set(name, amount(waiting));
+    }
+    baseline.queues = queues;
   }
 
   #advance(baseline: Baseline, name: string, value: number): void {

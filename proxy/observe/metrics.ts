@@ -91,6 +91,12 @@ export function trafficFamilies(stats: MergedStats): MetricFamily[] {
     family('kontrol_cache_sent_bytes_total', 'Bytes of bodies that came from memory', COUNT.cacheBytes),
     gauge('kontrol_cache_bytes', 'Memory that stored answers take', stats.cacheBytes),
     {
+      name: 'kontrol_queue_waiting',
+      help: 'Requests that wait because every backend is at its pool limit, by service',
+      type: 'gauge',
+      samples: [...stats.queues()].map(([service, value]) => ({ labels: { service }, value })),
+    },
+    {
       name: 'kontrol_rule_dry_runs_total',
       help: 'Requests and connections that a rule under dry run would have decided, by outcome',
       type: 'counter',

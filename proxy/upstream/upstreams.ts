@@ -214,6 +214,13 @@ class ServiceUpstreams implements Upstreams {
     return waiting;
   }
 
+  /** The same of each service of which any does. */
+  queues(): Record<string, number> {
+    const queues: Record<string, number> = {};
+    for (const [name, { waiting }] of this.#services) if (waiting > 0) queues[name] = waiting;
+    return queues;
+  }
+
   /** Closes every idle connection and answers everything that waits; lent connections stay with their exchanges. */
   close(): void {
     for (const state of this.#services.values()) state.close();
