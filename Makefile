@@ -1,5 +1,5 @@
 # The four entrances. Each installs what it needs by itself on a fresh machine.
-.PHONY: up test check bench faults build clean
+.PHONY: up test check bench faults fuzz mutants leaks build clean
 
 node_modules/.installed: package-lock.json
 	npm ci --no-fund --no-audit
@@ -27,6 +27,18 @@ bench: build
 
 faults: build
 	@node dist/test/fault/main.js
+
+# Longer than in `make test`, from a new seed: FUZZ_SECONDS for each test, FUZZ_SEED to repeat one.
+fuzz: build
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} node dist/test/run.js test/fuzz
+
+# Exchanges ended in every way, ten thousand of each.
+leaks: build
+	@LEAK_ROUNDS=$${LEAK_ROUNDS:-10000} node dist/test/run.js endings
+
+# Breaks the rules of the engine one by one and demands that their tests fail; minutes.
+mutants: build
+	@node dist/test/fuzz/mutants.js
 
 clean:
 	rm -rf dist build node_modules
