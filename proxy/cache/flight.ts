@@ -122,10 +122,7 @@ export class Flight implements AnswerReceiver, Carrier {
     if (this.#leader === reader) this.#leader = null;
     if (this.#readers.size > 0) return;
     this.#giveBack();
-    // What will be stored is worth its rest; a renewal has nobody to wait for it from the start.
-    const goesOn = this.#terms !== null || this.#kept?.refreshing === true;
-    if (this.#mode === 'over' || (goesOn && this.#mode !== 'direct')) return;
-    this.#end();
+    if (this.#mode !== 'over' && !this.#goesOn) this.#end();
   }
 
   /** The visitor who is followed, or gets the answer directly, takes more. */
@@ -222,7 +219,7 @@ export class Flight implements AnswerReceiver, Carrier {
     const answer = this.#answer;
     if (answer === null) return;
     answer.body.finish();
-    if (answer.length < 0 && this.#mode === 'shared') answer.length = answer.body.end;
+    if (answer.length < 0 && this.#mode === 'shared' && !this.plan.headOnly) answer.length = answer.body.end;
     if (this.#terms !== null) this.#keep(answer, this.#terms);
   }
 
@@ -282,6 +279,12 @@ export class Flight implements AnswerReceiver, Carrier {
     if (cache === null || !this.plan.caches || this.plan.headOnly || this.#forgotten) return null;
     const times = { requestAt: this.#requestAt, responseAt: this.#environment.clock.now() };
     return termsOf(answer, this.plan.asked, times, cache);
+  }
+
+  /** Without readers: what renews a stored answer, or will be stored, is worth its rest. */
+  get #goesOn(): boolean {
+    if (this.#mode === 'waiting') return this.#kept !== null;
+    return this.#mode === 'renewing' || (this.#mode === 'shared' && this.#terms !== null);
   }
 
   /** The answer is the leader's alone, who gets it as it comes. */
@@ -358,10 +361,7 @@ export class Flight implements AnswerReceiver, Carrier {
   #serveAll(): void {
     const answer = this.#answer;
     if (answer === null) return;
-    // Without a length the others wait for the end: nobody is cut because it was slow and the answer too long.
-    const whole = answer.length >= 0 || answer.body.complete;
-    const first = whole ? undefined : this.#first();
-    for (const reader of [...this.#readers]) if (whole || reader === first) this.#serve(reader);
+    for (const reader of [...this.#readers]) this.#serve(reader);
   }
 
   #serve(reader: Reader): void {
@@ -371,7 +371,9 @@ export class Flight implements AnswerReceiver, Carrier {
       reader.pump();
       return;
     }
-    if (answer.length < 0 && reader !== this.#first()) return;
+    // Without a length the others wait for the end: nobody is cut because it was slow and the answer too long.
+    const whole = answer.length >= 0 || answer.body.complete;
+    if (!whole && reader !== this.#first()) return;
     const collapsed = reader !== this.#leader;
     reader.read(answer, {
       ageSeconds: null,

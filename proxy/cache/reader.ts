@@ -34,6 +34,8 @@ export interface Carrier {
 
 /** An answer to read: stored, or under way. `length` is -1 while it is not known. */
 export interface Readable {
+  /** Told while a slow visitor keeps its memory. */
+  readonly pins?: { pin(): void; unpin(): void };
   readonly head: KeptHead;
   readonly body: KeptBody;
   readonly length: number;
@@ -69,6 +71,7 @@ export class Reader implements AnswerSource, Timed {
   #began = false;
   #over = false;
   readonly #pace = new ReaderPace();
+  #pinned = false;
 
   /** `begin` finds its answer, when the exchange is ready for it. */
   constructor(environment: Environment, asker: Asker, plan: Plan, begin: (reader: Reader) => void) {
@@ -247,6 +250,8 @@ export class Reader implements AnswerSource, Timed {
   }
 
   #awaitVisitor(): void {
+    if (!this.#pinned) this.#answer?.pins?.pin();
+    this.#pinned = true;
     this.#environment.timers.set(this, this.asker.decision.service.config.timeouts.idleMs);
   }
 
@@ -254,6 +259,7 @@ export class Reader implements AnswerSource, Timed {
     if (this.#over) return;
     this.#over = true;
     this.#environment.timers.remove(this);
+    if (this.#pinned) this.#answer?.pins?.unpin();
     const carrier = this.#carrier;
     this.#carrier = null;
     carrier?.left(this);

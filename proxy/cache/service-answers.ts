@@ -2,6 +2,7 @@
  * The answers of one service that several visitors may get, in one process: those under way, by the requests that may
  * wait for them, and the stored ones. Each request is given to one of them here, or sent for itself.
  */
+import { createHash } from 'node:crypto';
 import type { ResolvedCache, ResolvedCoalesce } from '../../shared/model/service.ts';
 import type { Environment } from '../serving/environment.ts';
 import { AloneRequest } from './alone.ts';
@@ -34,7 +35,7 @@ export class ServiceAnswers {
   /** Those that may be waited for. */
   readonly #joinable = new Map<string, Flight>();
   readonly #flights = new Set<Flight>();
-  /** By flight name, until when (monotonic) nobody waits. In order of time. */
+  /** By digest of the flight's name, until when (monotonic) nobody waits. In order of time. */
   readonly #unshareable = new Map<string, number>();
   readonly #gate = new Gate();
   /** Called after something was stored; it may have to make room elsewhere. */
@@ -86,7 +87,7 @@ export class ServiceAnswers {
     const ttl = Math.floor((kept.terms.lifetimeMs - ageMs) / 1_000);
     const how = outcome === 'revalidated' ? 'fwd=stale; fwd-status=304' : `hit; ttl=${ttl}`;
     reader.read(
-      { head: kept.head, body: kept.body, length: kept.body.end },
+      { head: kept.head, body: kept.body, length: kept.body.end, pins: kept },
       { ageSeconds: Math.floor(ageMs / 1_000), cacheStatus: `kontrol; ${how}${detail}`, outcome },
     );
   }
@@ -103,34 +104,50 @@ export class ServiceAnswers {
   /** What it waited for is not for it: it tries again, with others like it. */
   again(reader: Reader): void {
     if (reader.over) return;
-    if (++reader.attempts >= MAX_ATTEMPTS) this.alone(reader);
-    else this.begin(reader);
+    if (++reader.attempts >= MAX_ATTEMPTS) {
+      this.alone(reader);
+      return;
+    }
+    try {
+      this.begin(reader);
+    } catch (error) {
+      reader.asker.onException(error);
+    }
   }
 
   /** It asks a backend for itself, when it is its turn. */
   alone(reader: Reader): void {
     this.#gate.enter(() => {
-      if (reader.over) this.#gate.passed();
-      else this.#goAlone(reader, () => this.#gate.passed());
+      if (reader.over) {
+        this.#gate.passed();
+        return;
+      }
+      try {
+        this.#goAlone(reader, () => this.#gate.passed());
+      } catch (error) {
+        // It leaves, and with it its place in the gate.
+        reader.asker.onException(error);
+      }
     });
   }
 
   /** Requests like this one do not wait for each other for a while. */
   unshareable(plan: Plan, monotonic: number): void {
     if (plan.flight === null) return;
-    this.#unshareable.delete(plan.flight);
+    const name = digest(plan.flight);
+    this.#unshareable.delete(name);
     if (this.#unshareable.size >= MAX_UNSHAREABLE) {
       for (const oldest of this.#unshareable.keys()) {
         this.#unshareable.delete(oldest);
         break;
       }
     }
-    this.#unshareable.set(plan.flight, monotonic + UNSHAREABLE_MS);
+    this.#unshareable.set(name, monotonic + UNSHAREABLE_MS);
   }
 
   keep(answer: StoredAnswer, plan: Plan): void {
     if (this.store === null || !this.store.put(answer)) return;
-    if (plan.flight !== null) this.#unshareable.delete(plan.flight);
+    if (plan.flight !== null && this.#unshareable.size > 0) this.#unshareable.delete(digest(plan.flight));
     this.#onKept();
   }
 
@@ -208,11 +225,7 @@ export class ServiceAnswers {
   #join(reader: Reader): 'joined' | 'lead' | 'own' | 'alone' {
     const { plan } = reader;
     if (plan.flight === null) return 'own';
-    const until = this.#unshareable.get(plan.flight);
-    if (until !== undefined) {
-      if (until > this.#environment.clock.monotonic()) return plan.caches && !plan.headOnly ? 'own' : 'alone';
-      this.#unshareable.delete(plan.flight);
-    }
+    if (this.#isUnshareable(plan.flight)) return plan.caches && !plan.headOnly ? 'own' : 'alone';
     const flight = this.#joinable.get(plan.flight);
     if (flight === undefined) return 'lead';
     const waiters = this.config.coalesce?.waiters ?? DEFAULT_WAITERS;
@@ -221,7 +234,22 @@ export class ServiceAnswers {
     return 'joined';
   }
 
+  #isUnshareable(flight: string): boolean {
+    if (this.#unshareable.size === 0) return false;
+    const name = digest(flight);
+    const until = this.#unshareable.get(name);
+    if (until === undefined) return false;
+    if (until > this.#environment.clock.monotonic()) return true;
+    this.#unshareable.delete(name);
+    return false;
+  }
+
   #goAlone(reader: Reader, onHead: () => void): void {
     new AloneRequest(this.#environment, reader, onHead).start();
   }
+}
+
+/** Names hold whole targets; what is remembered of many must be short. */
+function digest(flight: string): string {
+  return createHash('sha256').update(flight).digest('base64');
 }

@@ -137,6 +137,21 @@ test('an answer larger than the whole cache is not stored, and costs nobody a pl
   assert.equal(store.entries, 1);
 });
 
+test('what slow visitors keep of evicted answers is counted, and nothing more is stored while it is too much', () => {
+  const store = new Store(20_000);
+  const slow = [stored('/a', 5_000), stored('/b', 5_000)];
+  for (const answer of slow) {
+    store.put(answer);
+    answer.pin();
+  }
+  store.purge(() => true);
+  assert.equal(store.put(stored('/c')), false);
+  slow[0]?.unpin();
+  assert.equal(store.put(stored('/c')), true);
+  slow[1]?.unpin();
+  assert.equal(store.entries, 1);
+});
+
 test('a body takes what it holds, and can be followed without being kept', () => {
   const body = new KeptBody();
   for (let i = 0; i < 100; i++) {

@@ -50,6 +50,8 @@ export class StoredAnswer {
   refreshing = false;
   /** It is in the store. */
   stored = false;
+  #pins = 0;
+  #store: Store | null = null;
 
   constructor(facts: {
     readonly head: KeptHead;
@@ -77,6 +79,25 @@ export class StoredAnswer {
     return this.terms.initialAgeMs + Math.max(0, monotonic - this.receivedAt);
   }
 
+  /** A slow visitor keeps its memory, whether it stays stored or not. Each call is followed by one of `unpin`. */
+  pin(): void {
+    this.#pins++;
+  }
+
+  unpin(): void {
+    if (--this.#pins === 0 && !this.stored) this.#store?.freed(this);
+  }
+
+  get pinned(): boolean {
+    return this.#pins > 0;
+  }
+
+  /** By the store that takes it. */
+  takenBy(store: Store): void {
+    this.#store = store;
+    this.stored = true;
+  }
+
   get size(): number {
     const text = 2 * (2 * this.uri.length + this.key.length);
     return OVERHEAD + text + this.head.size + this.body.held;
@@ -89,6 +110,9 @@ export class Store {
   /** In order of their last use, with the size that each was counted with. */
   readonly #sizes = new Map<StoredAnswer, number>();
   #bytes = 0;
+  /** Bytes of answers that are stored no more and still read by slow visitors. */
+  readonly #leaving = new Map<StoredAnswer, number>();
+  #leavingBytes = 0;
 
   /** `limit`: bytes. */
   constructor(limit: number) {
@@ -118,10 +142,13 @@ export class Store {
     return null;
   }
 
-  /** Stores it in place of the one to the same requests; false when it is larger than all there may be. */
+  /**
+   * Stores it in place of the one to the same requests; false when it is larger than all there may be, or when slow
+   * visitors keep so much of what was evicted that nothing more may be.
+   */
   put(answer: StoredAnswer): boolean {
     const { size, uri, key } = answer;
-    if (size > this.#limit) return false;
+    if (size > this.#limit || this.#leavingBytes > this.#limit / 2) return false;
     const same = JSON.stringify(answer.selecting);
     for (const other of [...(this.#byUri.get(uri) ?? [])]) {
       if (other.key === key && JSON.stringify(other.selecting) === same) this.remove(other);
@@ -131,7 +158,8 @@ export class Store {
     this.#byUri.set(uri, [...(this.#byUri.get(uri) ?? []), answer]);
     this.#sizes.set(answer, size);
     this.#bytes += size;
-    answer.stored = true;
+    this.freed(answer);
+    answer.takenBy(this);
     this.#evict();
     return true;
   }
@@ -142,6 +170,10 @@ export class Store {
     this.#sizes.delete(answer);
     this.#bytes -= size;
     answer.stored = false;
+    if (answer.pinned) {
+      this.#leaving.set(answer, size);
+      this.#leavingBytes += size;
+    }
     const rest = (this.#byUri.get(answer.uri) ?? []).filter((other) => other !== answer);
     if (rest.length === 0) this.#byUri.delete(answer.uri);
     else this.#byUri.set(answer.uri, rest);
@@ -175,6 +207,12 @@ export class Store {
       return true;
     }
     return false;
+  }
+
+  /** Nobody reads it any more, or it is stored again. */
+  freed(answer: StoredAnswer): void {
+    this.#leavingBytes -= this.#leaving.get(answer) ?? 0;
+    this.#leaving.delete(answer);
   }
 
   #evict(): void {

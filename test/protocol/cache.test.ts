@@ -1,75 +1,7 @@
-/** The cache on the wire: what is kept, for whom and how long, how it is renewed, and what makes it go. */
+/** The cache on the wire: what is kept, for whom and how long, and how it is renewed. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type ProxyOptions, type TestProxy, withProxy } from './harness.ts';
-import type { Message, Wire } from './wire.ts';
-
-function caching(
-  cache: Record<string, unknown>,
-  body: (proxy: TestProxy) => Promise<void>,
-  options: ProxyOptions = {},
-): Promise<void> {
-  return withProxy(
-    { ...options, service: { cache: { ttl: '1h', ...cache }, ...options.service } },
-    async (proxy) => {
-      await body(proxy);
-      await proxy.idle();
-      assert.equal(proxy.answers.underWay, 0, 'all memory of answers under way is given back');
-    },
-  );
-}
-
-function request(fields: readonly string[] = [], method = 'GET', target = '/page'): string {
-  return [`${method} ${target} HTTP/1.1`, 'Host: example.com', ...fields, '', ''].join('\r\n');
-}
-
-function answer(fields: readonly string[] = [], body = 'hello', line = 'HTTP/1.1 200 OK'): string {
-  return [line, ...fields, `Content-Length: ${body.length}`, '', body].join('\r\n');
-}
-
-class Scene {
-  readonly proxy: TestProxy;
-  readonly client: Wire;
-  #backend: Wire | null = null;
-
-  private constructor(proxy: TestProxy, client: Wire) {
-    this.proxy = proxy;
-    this.client = client;
-  }
-
-  static async of(proxy: TestProxy): Promise<Scene> {
-    return new Scene(proxy, await proxy.client());
-  }
-
-  /** The visitor asks, the backend answers; what each of them got. */
-  async through(asked: string, answered: string): Promise<{ head: string; got: Message }> {
-    this.client.write(asked);
-    this.#backend ??= await this.proxy.backend.connection();
-    const head = await this.#backend.readHead();
-    this.#backend.write(answered);
-    return { head, got: await this.client.readMessage({ bodiless: asked.startsWith('HEAD') }) };
-  }
-
-  /** The visitor asks and gets an answer without the backend. */
-  async kept(asked: string): Promise<Message> {
-    this.client.write(asked);
-    return this.client.readMessage({ bodiless: asked.startsWith('HEAD') });
-  }
-
-  /** The backend hears a request that no visitor waits for. */
-  async background(answered: string): Promise<string> {
-    const head = await this.#backend!.readHead();
-    this.#backend!.write(answered);
-    return head;
-  }
-}
-
-const scene = (
-  name: string,
-  cache: Record<string, unknown>,
-  body: (scene: Scene) => Promise<void>,
-  options: ProxyOptions = {},
-) => test(name, () => caching(cache, async (proxy) => body(await Scene.of(proxy)), options));
+import { answer, caching, request, Scene, scene } from './cache-scene.ts';
 
 describe('a stored answer', () => {
   scene('is given without the backend, with its age and why', {}, async (s) => {
@@ -317,6 +249,23 @@ describe('past its lifetime', () => {
     assert.equal((await s.client.readMessage()).body, 'newer');
   });
 
+  test('a renewal that grows too long for anybody but the one who left is given up', () =>
+    caching({}, async (proxy) => {
+      const s = await Scene.of(proxy);
+      await s.through(request(), answer(['ETag: "a"', 'Cache-Control: max-age=1']));
+      proxy.passTime(2_000);
+      const leaving = await proxy.client();
+      leaving.write(request());
+      const backend = proxy.backend.accepted[0]!;
+      await backend.readHead();
+      backend.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n');
+      const chunk = `100000\r\n${'x'.repeat(1_048_576)}\r\n`;
+      for (let i = 0; i < 9; i++) backend.write(chunk);
+      await leaving.readBytes(9_000_000);
+      leaving.reset();
+      await backend.until(() => backend.ended !== null, 'the end of the request');
+    }));
+
   scene('it is used while one request renews it', { staleWhileRevalidate: '10s' }, async (s) => {
     await s.through(request(), answer(['Cache-Control: max-age=1']));
     s.proxy.passTime(2_000);
@@ -387,103 +336,4 @@ describe('requests for what is not stored', () => {
       await late.readUntil('llo');
       assert.equal(proxy.backend.accepted.length, 1);
     }));
-});
-
-describe('stored answers go', () => {
-  scene('when an unsafe request succeeds', {}, async (s) => {
-    await s.through(request(), answer());
-    await s.through(request([], 'GET', '/list'), answer([], 'list'));
-    await s.through(request([], 'GET', '/kept'), answer([], 'kept'));
-    const posted = await s.through(
-      request(['Content-Length: 0'], 'POST'),
-      answer(['Location: /list'], '', 'HTTP/1.1 201 Created'),
-    );
-    assert.equal(posted.got.fields.get('cache-status'), 'kontrol; fwd=method');
-    await s.through(request(), answer([], 'newer'));
-    await s.through(request([], 'GET', '/list'), answer([], 'newer'));
-    assert.equal((await s.kept(request([], 'GET', '/kept'))).body, 'kept');
-  });
-
-  scene('not when it fails', {}, async (s) => {
-    await s.through(request(), answer());
-    await s.through(request(['Content-Length: 0'], 'POST'), answer([], '', 'HTTP/1.1 400 Bad Request'));
-    assert.equal((await s.kept(request())).body, 'hello');
-  });
-
-  scene('by purge: a path, all that begin with one, or all', {}, async (s) => {
-    for (const target of ['/a', '/a?x', '/a/b', '/c']) await s.through(request([], 'GET', target), answer());
-    assert.equal(s.proxy.answers.purge('shop', '/nothing'), 0);
-    assert.equal(s.proxy.answers.purge('shop', '/%61'), 2);
-    assert.equal(s.proxy.answers.purge('shop', '/a/*'), 1);
-    assert.equal(s.proxy.answers.purge('shop', null), 1);
-    assert.equal(s.proxy.answers.bytes, 0);
-  });
-
-  scene('what is under way during a purge is not stored', {}, async (s) => {
-    s.client.write(request());
-    const backend = await s.proxy.backend.connection();
-    await backend.readHead();
-    s.proxy.answers.purge('shop', null);
-    backend.write(answer());
-    assert.equal((await s.client.readMessage()).body, 'hello');
-    assert.equal(s.proxy.answers.bytes, 0);
-  });
-
-  scene('when the service gets another host, another backend, or no cache', {}, async (s) => {
-    const { service, answers } = s.proxy;
-    const changes = [
-      { ...service, config: { ...service.config, host: 'inner.example' } },
-      { ...service, keys: new Map() },
-      { ...service, config: { ...service.config, cache: null } },
-      null,
-    ];
-    for (const changed of changes) {
-      await s.through(request(), answer());
-      assert.ok(answers.bytes > 0);
-      answers.setService('shop', { ...service });
-      assert.ok(answers.bytes > 0, 'a change of something else keeps them');
-      answers.setService('shop', changed);
-      assert.equal(answers.bytes, 0);
-      answers.setService('shop', service);
-      answers.purge('shop', null);
-    }
-  });
-
-  scene('the one not used for longest, when there is no room', { size: '40KB' }, async (s) => {
-    const body = 'x'.repeat(4_000);
-    for (let i = 0; i < 20; i++) {
-      await s.through(request([], 'GET', `/${i}`), answer([], body));
-      assert.ok(s.proxy.answers.bytes <= 40 * 1_024);
-      if (i < 5) assert.equal((await s.kept(request([], 'GET', '/0'))).body, body);
-    }
-    assert.equal((await s.kept(request([], 'GET', '/19'))).body, body);
-    await s.through(request([], 'GET', '/1'), answer([], body));
-  });
-});
-
-describe('what a decision refuses', () => {
-  test('is refused whatever is stored', () => {
-    let refuse = false;
-    return caching(
-      {},
-      async (proxy) => {
-        const s = await Scene.of(proxy);
-        await s.through(request(), answer());
-        refuse = true;
-        assert.equal((await s.kept(request())).status, 403);
-      },
-      {
-        decide: (_, forward) =>
-          refuse
-            ? {
-                type: 'page',
-                cause: 'rule_blocked',
-                retryAfter: null,
-                labels: forward.labels,
-                response: null,
-              }
-            : forward,
-      },
-    );
-  });
 });

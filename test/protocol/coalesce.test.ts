@@ -22,6 +22,7 @@ async function crowd(
   count: number,
   request = GET,
 ): Promise<{ clients: Wire[]; backend: Wire }> {
+  const before = proxy.decisions;
   const leader = await proxy.client();
   leader.write(request);
   const backend = await proxy.backend.connection();
@@ -32,7 +33,7 @@ async function crowd(
     client.write(request);
     clients.push(client);
   }
-  await proxy.settled(() => proxy.decisions >= count, 'all requests to be decided');
+  await proxy.settled(() => proxy.decisions >= before + count, 'all requests to be decided');
   return { clients, backend };
 }
 
@@ -99,6 +100,19 @@ describe('identical requests in flight', () => {
         assert.equal((await clients[0]!.readMessage()).body, 'hello');
       }));
   }
+
+  test('of method HEAD share a head, with the length that it tells of and without one', () =>
+    sharing(async (proxy) => {
+      for (const length of ['Content-Length: 5\r\n', '']) {
+        const { clients, backend } = await crowd(proxy, 3, GET.replace('GET', 'HEAD'));
+        backend.write(`HTTP/1.1 200 OK\r\nConnection: close\r\n${length}\r\n`);
+        for (const client of clients) {
+          const head = await client.readMessage({ bodiless: true });
+          assert.equal(head.fields.get('content-length'), length === '' ? undefined : '5');
+          assert.equal(head.fields.has('transfer-encoding'), false);
+        }
+      }
+    }));
 
   test('with the same cookies share when told so, with others do not', () =>
     sharing(
@@ -329,6 +343,6 @@ describe('while several wait', () => {
         second.write(OK);
         for (const client of clients) assert.equal((await client.readMessage()).body, 'hello');
       },
-      { backends: 2 },
+      { backends: 2, service: { balance: 'first-alive' } },
     ));
 });

@@ -1,0 +1,103 @@
+/** What makes stored answers go, and that nothing passes a decision by. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { answer, caching, request, Scene, scene } from './cache-scene.ts';
+
+describe('stored answers go', () => {
+  scene('when an unsafe request succeeds', {}, async (s) => {
+    await s.through(request(), answer());
+    await s.through(request([], 'GET', '/list'), answer([], 'list'));
+    await s.through(request([], 'GET', '/kept'), answer([], 'kept'));
+    const posted = await s.through(
+      request(['Content-Length: 0'], 'POST'),
+      answer(['Location: /list'], '', 'HTTP/1.1 201 Created'),
+    );
+    assert.equal(posted.got.fields.get('cache-status'), 'kontrol; fwd=method');
+    await s.through(request(), answer([], 'newer'));
+    await s.through(request([], 'GET', '/list'), answer([], 'newer'));
+    assert.equal((await s.kept(request([], 'GET', '/kept'))).body, 'kept');
+  });
+
+  scene('not when it fails', {}, async (s) => {
+    await s.through(request(), answer());
+    await s.through(request(['Content-Length: 0'], 'POST'), answer([], '', 'HTTP/1.1 400 Bad Request'));
+    assert.equal((await s.kept(request())).body, 'hello');
+  });
+
+  scene('by purge: a path, all that begin with one, or all', {}, async (s) => {
+    for (const target of ['/a', '/a?x', '/a/b', '/c']) await s.through(request([], 'GET', target), answer());
+    assert.equal(s.proxy.answers.purge('shop', '/nothing'), 0);
+    assert.equal(s.proxy.answers.purge('shop', '/%61'), 2);
+    assert.equal(s.proxy.answers.purge('shop', '/a/*'), 1);
+    assert.equal(s.proxy.answers.purge('shop', null), 1);
+    assert.equal(s.proxy.answers.bytes, 0);
+  });
+
+  scene('what is under way during a purge is not stored', {}, async (s) => {
+    s.client.write(request());
+    const backend = await s.proxy.backend.connection();
+    await backend.readHead();
+    s.proxy.answers.purge('shop', null);
+    backend.write(answer());
+    assert.equal((await s.client.readMessage()).body, 'hello');
+    assert.equal(s.proxy.answers.bytes, 0);
+  });
+
+  scene('when the service gets another host, another backend, or no cache', {}, async (s) => {
+    const { service, answers } = s.proxy;
+    const changes = [
+      { ...service, config: { ...service.config, host: 'inner.example' } },
+      { ...service, keys: new Map() },
+      { ...service, config: { ...service.config, cache: null } },
+      null,
+    ];
+    for (const changed of changes) {
+      await s.through(request(), answer());
+      assert.ok(answers.bytes > 0);
+      answers.setService('shop', { ...service });
+      assert.ok(answers.bytes > 0, 'a change of something else keeps them');
+      answers.setService('shop', changed);
+      assert.equal(answers.bytes, 0);
+      answers.setService('shop', service);
+      answers.purge('shop', null);
+    }
+  });
+
+  scene('the one not used for longest, when there is no room', { size: '40KB' }, async (s) => {
+    const body = 'x'.repeat(4_000);
+    for (let i = 0; i < 20; i++) {
+      await s.through(request([], 'GET', `/${i}`), answer([], body));
+      assert.ok(s.proxy.answers.bytes <= 40 * 1_024);
+      if (i < 5) assert.equal((await s.kept(request([], 'GET', '/0'))).body, body);
+    }
+    assert.equal((await s.kept(request([], 'GET', '/19'))).body, body);
+    await s.through(request([], 'GET', '/1'), answer([], body));
+  });
+});
+
+describe('what a decision refuses', () => {
+  test('is refused whatever is stored', () => {
+    let refuse = false;
+    return caching(
+      {},
+      async (proxy) => {
+        const s = await Scene.of(proxy);
+        await s.through(request(), answer());
+        refuse = true;
+        assert.equal((await s.kept(request())).status, 403);
+      },
+      {
+        decide: (_, forward) =>
+          refuse
+            ? {
+                type: 'page',
+                cause: 'rule_blocked',
+                retryAfter: null,
+                labels: forward.labels,
+                response: null,
+              }
+            : forward,
+      },
+    );
+  });
+});
