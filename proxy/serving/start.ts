@@ -321,7 +321,8 @@ export class ServingProcess {
     const cacheBytes = this.#answers.bytes;
     const dryRuns = this.#dryRuns.totals();
     const limited = this.#limited.totals();
-    const stats = { ...this.#observer.snapshot(full), dryRuns, limited, cacheBytes };
+    const queues = this.#upstreams.queues();
+    const stats = { ...this.#observer.snapshot(full), queues, dryRuns, limited, cacheBytes };
     this.#send({ type: 'stats', stats });
   }
 

@@ -72,6 +72,7 @@ test('status is JSON for tools and a page for people, with every value escaped',
   const process = primary.spawn();
   process.answersTo = () => [
     { service: 'shop', key: 1, address: '127.0.0.1:9', active: 2, tunnels: 1, idle: 4, alive: false },
+    { service: 'shop', key: 1, address: '127.0.0.1:9', active: 0, tunnels: 0, idle: 0, alive: false, why: '<5xx>', ramp: 0.25 },
     { garbage: true },
   ];
   await until('it is served', () => process.seq === 1);
@@ -80,8 +81,9 @@ test('status is JSON for tools and a page for people, with every value escaped',
   const [backend] = JSON.parse(json.text).backends;
   assert.deepEqual(
     [backend.address, backend.active, backend.tunnels, backend.idle, backend.outIn, backend.alive],
-    ['127.0.0.1:9', 2, 1, 4, 1, true],
+    ['127.0.0.1:9', 2, 1, 4, 2, true],
   );
+  assert.deepEqual([backend.outWhy, backend.ramp], ['<5xx>', 0.25]);
   const page = await get(sync, '/status', { headers: { accept: 'text/html,*/*' } });
   assert.match(String(page.type), /text\/html/);
   assert.match(page.text, /127\.0\.0\.1:9/);

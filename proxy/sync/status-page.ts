@@ -22,6 +22,12 @@ export function renderStatusPage(report: StatusReport): string {
     ['lag', `${node.lagMs} ms`],
     ['store', node.store === 'up' ? good('up') : bad('down (what is in force stays)')],
     ['bus', node.bus === 'up' ? good('up') : bad('down (the store is asked instead)')],
+    [
+      'health checks',
+      report.checksSuspended
+        ? bad('all of them fail: not believed, the network of this machine is suspected')
+        : good('believed'),
+    ],
     ['last-known-good copy', report.copy ? good('written') : bad('cannot be written')],
   ];
   const sections = [
@@ -70,7 +76,8 @@ export function renderStatusPage(report: StatusReport): string {
 
 function backendRow(backend: BackendReport, now: number): string {
   const health = backend.alive ? good('alive') : bad(`down: ${backend.problem ?? ''}`);
-  const out = backend.alive && backend.outIn > 0 ? bad(`, out in ${backend.outIn}`) : '';
+  const out = backend.alive && backend.outIn > 0 ? bad(`, out in ${backend.outIn}: ${backend.outWhy ?? ''}`) : '';
+  const ramp = backend.ramp < 1 ? `, ${Math.round(backend.ramp * 100)} % of its share` : '';
   const checked =
     backend.checkedAt === null
       ? '–'
@@ -80,7 +87,7 @@ function backendRow(backend: BackendReport, now: number): string {
     String(backend.key),
     html(backend.address),
     html(backend.worker === null ? backend.state : `${backend.state} (worker)`),
-    health + out,
+    health + out + ramp,
     String(backend.active),
     String(backend.tunnels),
     String(backend.idle),

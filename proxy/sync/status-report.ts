@@ -20,6 +20,10 @@ export interface BackendReport {
   readonly alive: boolean;
   /** Processes that have it out right now. */
   readonly outIn: number;
+  /** Why, in one of them; null when none has it out. */
+  readonly outWhy: string | null;
+  /** The part of its share that it gets where it is starting slowly, up to 1; the least over all processes. */
+  readonly ramp: number;
   /** Requests, tunnels and idle connections over all processes. */
   readonly active: number;
   readonly tunnels: number;
@@ -36,6 +40,8 @@ export interface StatusReport {
   readonly why: readonly string[];
   /** False when the last-known-good copy cannot be written. */
   readonly copy: boolean;
+  /** Every check of every service fails: they are not believed, and this machine's own network is suspected. */
+  readonly checksSuspended: boolean;
   readonly at: number;
   readonly backends: readonly BackendReport[];
   /** Keys that rate rules count, and whether all nodes count together (Redis answers). */
@@ -49,18 +55,7 @@ export function statusReport(
   answers: readonly ProcessAnswer[],
   at: number,
 ): StatusReport {
-  const counts = new Map<string, { active: number; tunnels: number; idle: number; out: number }>();
-  for (const { answer } of answers) {
-    for (const { service, key, address, active, tunnels, idle, alive } of statusesOf(answer)) {
-      const id = `${service} ${key} ${address}`;
-      const sum = counts.get(id) ?? { active: 0, tunnels: 0, idle: 0, out: 0 };
-      sum.active += active;
-      sum.tunnels += tunnels;
-      sum.idle += idle;
-      if (!alive) sum.out++;
-      counts.set(id, sum);
-    }
-  }
+  const counts = sumsOf(answers);
   const backends: BackendReport[] = [];
   for (const service of table.services()) {
     for (const key of service.keys.values()) {
@@ -77,6 +72,8 @@ export function statusReport(
           worker,
           alive: checked?.alive ?? true,
           outIn: sum?.out ?? 0,
+          outWhy: sum?.why ?? null,
+          ramp: sum?.ramp ?? 1,
           active: sum?.active ?? 0,
           tunnels: sum?.tunnels ?? 0,
           idle: sum?.idle ?? 0,
@@ -91,6 +88,7 @@ export function statusReport(
     node: state.record(),
     why: state.readiness().why,
     copy: !state.copyFailing,
+    checksSuspended: health.suspected,
     at,
     backends,
   };
@@ -112,6 +110,37 @@ export function rateFamilies({ keys, shared }: { keys: number; shared: boolean }
       samples: [{ value: shared ? 1 : 0 }],
     },
   ];
+}
+
+interface Sum {
+  active: number;
+  tunnels: number;
+  idle: number;
+  out: number;
+  why: string | null;
+  ramp: number;
+}
+
+/** What the processes say of each backend, added up, by service, key and address. */
+function sumsOf(answers: readonly ProcessAnswer[]): Map<string, Sum> {
+  const sums = new Map<string, Sum>();
+  for (const { answer } of answers) {
+    for (const { service, key, address, active, tunnels, idle, alive, why, ramp } of statusesOf(answer)) {
+      const id = `${service} ${key} ${address}`;
+      const sum = sums.get(id) ?? { active: 0, tunnels: 0, idle: 0, out: 0, why: null, ramp: 1 };
+      sum.active += active;
+      sum.tunnels += tunnels;
+      sum.idle += idle;
+      if (!alive) {
+        sum.out++;
+        // A process of an earlier version does not say why.
+        sum.why ??= why ?? null;
+      }
+      sum.ramp = Math.min(sum.ramp, ramp ?? 1);
+      sums.set(id, sum);
+    }
+  }
+  return sums;
 }
 
 /** The gauges of the node itself, beside those of its traffic. */
@@ -154,6 +183,11 @@ export function nodeFamilies(state: NodeState, health: HealthChecks, version: st
     gauge('quarantined', 'Objects that could not be loaded here', state.quarantined().length),
     gauge('drift', 'Objects whose stored document was edited by hand', state.drift().length),
     gauge('held_deletions', 'Deletions held back until they are confirmed', state.held.length),
+    gauge(
+      'checks_suspended',
+      '1 while every health check of every service fails, so that none is believed',
+      Number(health.suspected),
+    ),
     gauge('copy_failing', '1 while the last-known-good copy cannot be written', Number(state.copyFailing)),
     {
       ...gauge('processes', 'Processes of the node by role', 0),
