@@ -72,7 +72,17 @@ test('status is JSON for tools and a page for people, with every value escaped',
   const process = primary.spawn();
   process.answersTo = () => [
     { service: 'shop', key: 1, address: '127.0.0.1:9', active: 2, tunnels: 1, idle: 4, alive: false },
-    { service: 'shop', key: 1, address: '127.0.0.1:9', active: 0, tunnels: 0, idle: 0, alive: false, why: '<5xx>', ramp: 0.25 },
+    {
+      service: 'shop',
+      key: 1,
+      address: '127.0.0.1:9',
+      active: 0,
+      tunnels: 0,
+      idle: 0,
+      alive: false,
+      why: '<5xx>',
+      ramp: 0.25,
+    },
     { garbage: true },
   ];
   await until('it is served', () => process.seq === 1);

@@ -76,7 +76,8 @@ export function renderStatusPage(report: StatusReport): string {
 
 function backendRow(backend: BackendReport, now: number): string {
   const health = backend.alive ? good('alive') : bad(`down: ${backend.problem ?? ''}`);
-  const out = backend.alive && backend.outIn > 0 ? bad(`, out in ${backend.outIn}: ${backend.outWhy ?? ''}`) : '';
+  const out =
+    backend.alive && backend.outIn > 0 ? bad(`, out in ${backend.outIn}: ${backend.outWhy ?? ''}`) : '';
   const ramp = backend.ramp < 1 ? `, ${Math.round(backend.ramp * 100)} % of its share` : '';
   const checked =
     backend.checkedAt === null
