@@ -9,7 +9,7 @@ import type { Environment } from '../../proxy/serving/environment.ts';
 import { acceptStreams, type SocketVariant } from '../../proxy/stream/accept.ts';
 import type { ByteStream } from '../../proxy/stream/byte-stream.ts';
 import { TimerWheel } from '../../proxy/stream/timer-wheel.ts';
-import { socketConnector } from '../../proxy/upstream/connector.ts';
+import { type Connector, socketConnector } from '../../proxy/upstream/connector.ts';
 import type { Upstreams } from '../../proxy/upstream/contract.ts';
 import { createUpstreams, type ManagedUpstreams } from '../../proxy/upstream/upstreams.ts';
 import { systemClock } from '../../shared/clock.ts';
@@ -43,6 +43,8 @@ export interface ProxyOptions {
   readonly via?: boolean;
   readonly variant?: SocketVariant;
   readonly secure?: boolean;
+  /** Makes the connections to backends in place of the real one. */
+  readonly connector?: Connector;
 }
 
 /** How sockets are made on both sides of the proxy; the runner has all of these tests run in each variant. */
@@ -82,7 +84,7 @@ export class TestProxy {
     this.timers = new TimerWheel((error) => this.errors.push({ error }), clock.monotonic);
     this.timers.start();
     this.upstreams = createUpstreams({
-      connector: socketConnector(() => options.variant ?? VARIANT),
+      connector: options.connector ?? socketConnector(() => options.variant ?? VARIANT),
       timers: this.timers,
       clock,
       log,
