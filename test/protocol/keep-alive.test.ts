@@ -75,4 +75,32 @@ describe('keep-alive', () => {
         );
       },
     ));
+
+  for (const [what, method, field, waits] of [
+    ['that asked to close is let go with the last byte', 'GET', 'Connection: close', false],
+    [
+      'that asked to close, with a body that may be longer than it said, is heard out',
+      'POST',
+      'Connection: close\r\nContent-Length: 1',
+      true,
+    ],
+  ] as const) {
+    it(`a client ${what}`, () =>
+      withProxy({}, async (proxy) => {
+        const client = await proxy.client();
+        client.write(`${method} / HTTP/1.1\r\nHost: example.com\r\n${field}\r\n\r\n${waits ? 'x' : ''}`);
+        const upstream = await proxy.backend.connection();
+        await upstream.readHead();
+        upstream.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello');
+        assert.equal((await client.readMessage()).body, 'hello');
+        await client.until(() => client.ended !== null, 'the end');
+        assert.equal(client.ended, 'end');
+        // The kernel refuses what comes after the first bytes that nobody is there for.
+        for (let i = 0; i < 10; i++) {
+          client.write('more');
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        assert.equal(client.ended, waits ? 'end' : 'reset');
+      }));
+  }
 });
