@@ -24,6 +24,7 @@ import { BusLink } from './bus-link.ts';
 import { followerState, makeCopy, seedObjects } from './copy.ts';
 import { DefaultCertificate } from './default-certificate.ts';
 import { type Applied, Distributor, entryKey } from './distribute.ts';
+import { isDrained } from './drained.ts';
 import { Guard } from './guard.ts';
 import type { BackendHealth } from './health-checks.ts';
 import { Insight } from './insight.ts';
@@ -120,6 +121,12 @@ export class SyncProcess {
       log,
       ...(options.ask === undefined ? {} : { ask: options.ask }),
       broadcast: (message) => this.#distributor.broadcast(message),
+      isDrained: (service, address) =>
+        isDrained(
+          { clock, table: this.#guard.table, distributor: this.#distributor, questions: this.#questions },
+          service,
+          address,
+        ),
       changed: (backends) => this.#tellBackends(backends),
     });
     this.#intake = new Intake({
