@@ -9,6 +9,7 @@ import { parseEndpoint } from '../../shared/model/fields.ts';
 import type { Table } from '../../shared/routing/table.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
 import type { FromServing, ToServing } from '../link/messages.ts';
+import { DrainWatch } from './drain-watch.ts';
 import { type BackendHealth, HealthChecks } from './health-checks.ts';
 import { probe } from './probe.ts';
 import { type Ask, NameResolver } from './resolver.ts';
@@ -26,6 +27,8 @@ export interface BackendWatchOptions {
   readonly ask?: Ask;
   /** To every serving process. */
   broadcast(message: ToServing): void;
+  /** See `DrainWatchOptions.isDrained`. */
+  isDrained(service: string, address: string): Promise<boolean>;
   /** Backends that went down or came back. */
   changed(backends: readonly BackendHealth[]): void;
 }
@@ -34,10 +37,16 @@ export class BackendWatch {
   readonly health: HealthChecks;
   readonly resolver: NameResolver;
   readonly #options: BackendWatchOptions;
+  readonly #drains: DrainWatch;
 
   constructor(options: BackendWatchOptions) {
     this.#options = options;
     const { clock, log, table } = options;
+    this.#drains = new DrainWatch({
+      clock,
+      log,
+      isDrained: (service, address) => options.isDrained(service, address),
+    });
     const refused = new BackendAddresses(controlPorts(options.settings));
     this.resolver = new NameResolver({
       clock,
@@ -87,7 +96,11 @@ export class BackendWatch {
   /** These services changed. Resolves when new names have their first answer, or soon. */
   async follow(services: readonly string[]): Promise<void> {
     const { table, clock } = this.#options;
-    for (const name of services) this.health.setService(name, table.service(name) ?? null);
+    for (const name of services) {
+      const service = table.service(name) ?? null;
+      this.health.setService(name, service);
+      this.#drains.setService(name, service);
+    }
     if (services.length === 0) return;
     this.resolver.follow(this.health.names());
     let cancel = () => {};
@@ -118,6 +131,7 @@ export class BackendWatch {
 
   close(): void {
     this.resolver.close();
+    this.#drains.close();
     this.health.close();
   }
 }
