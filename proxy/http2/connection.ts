@@ -421,13 +421,14 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   #finishDraining(): void {
     if (this.#intake.finalId !== h2.MAX_STREAM_ID) return;
     this.#intake.finalId = this.#intake.lastId;
+    this.sender.goAway(this.#intake.lastId, h2.NO_ERROR);
     if (this.streams.size === 0) this.#goAway(h2.NO_ERROR);
-    else this.sender.goAway(this.#intake.lastId, h2.NO_ERROR);
   }
 
   #goAway(code: number): void {
     if (this.#closed) return;
-    this.sender.goAway(this.#intake.lastId, code);
+    const said = code === h2.NO_ERROR && this.#intake.finalId !== h2.MAX_STREAM_ID;
+    if (!said) this.sender.goAway(this.#intake.lastId, code);
     this.#close('client');
   }
 

@@ -9,6 +9,8 @@ import { type FieldSink, LINE_FRAME } from './hpack-decoder.ts';
 const SLASH = 47;
 const STAR = 42;
 const SEPARATOR = 2;
+/** Up to this many bytes a loop is cheaper than a call into native code. */
+const SHORT = 24;
 
 const SPACE = Buffer.from(' ');
 const VERSION = Buffer.from(' HTTP/1.1\r\n');
@@ -45,8 +47,15 @@ class Piece {
       this.bytes.copy(larger, 0, 0, this.length);
       this.bytes = larger;
     }
-    source.copy(this.bytes, this.length, start, end);
-    this.length += size;
+    const at = this.length;
+    this.length = at + size;
+    if (size > SHORT) {
+      source.copy(this.bytes, at, start, end);
+      return;
+    }
+    const { bytes } = this;
+    // In range: the room was made above, and the caller's bytes lie in its buffer.
+    for (let i = 0; i < size; i++) bytes[at + i] = source[start + i] as number;
   }
 
   addAll(source: Buffer): void {
