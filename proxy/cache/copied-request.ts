@@ -32,8 +32,8 @@ export function copyRequest(
     return null;
   const copiedView = new HttpRequestView(head);
   copiedView.begin(view.identity, view.now);
-  const { identity, trusted, peer, forwarding } = visitor;
-  const source: RequestSource = { head, identity, trusted, peer, forwarding };
+  const { protocol, identity, trusted, peer, forwarding } = visitor;
+  const source: RequestSource = { protocol, head, identity, trusted, peer, forwarding };
   return {
     visitor: source,
     view: copiedView,

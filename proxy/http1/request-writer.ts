@@ -9,8 +9,16 @@ import * as kind from './field-kinds.ts';
 import type { Outbox } from './outbox.ts';
 import type { RequestHead } from './request-head.ts';
 
+const VIA = {
+  'HTTP/1.0': 'Via: 1.0 kontrol\r\n',
+  'HTTP/1.1': 'Via: 1.1 kontrol\r\n',
+  'HTTP/2.0': 'Via: 2.0 kontrol\r\n',
+} as const;
+
 /** Who asks: the connection or stream of a client. */
 export interface RequestSource {
+  /** What the client speaks; the head is that of HTTP/1.x all the same. */
+  readonly protocol: keyof typeof VIA;
   readonly head: RequestHead;
   readonly identity: ClientIdentity;
   /** The peer is a trusted proxy: its forwarding fields are kept and added to. */
@@ -190,7 +198,7 @@ function writeForwarding(out: Outbox, request: RequestWriting): void {
   out.text(request.visitor.forwarding);
   writeForwardedHost(out, head);
   out.text(`X-Request-Id: ${requestId}\r\n`);
-  if (via) out.text(viaText(head));
+  if (via) out.text(VIA[request.visitor.protocol]);
 }
 
 /** A trusted peer's fields are kept, a route's changes win over ours. */
@@ -219,7 +227,7 @@ function writeForwardingSingly(out: Outbox, request: RequestWriting, changes: Fi
   }
   if (missing(kind.X_FORWARDED_HOST) && mine('x-forwarded-host')) writeForwardedHost(out, head);
   if (mine('x-request-id')) out.field('X-Request-Id', requestId);
-  if (request.via && mine('via')) out.text(viaText(head));
+  if (request.via && mine('via')) out.text(VIA[request.visitor.protocol]);
 }
 
 function writeForwardedHost(out: Outbox, head: RequestHead): void {
@@ -228,10 +236,6 @@ function writeForwardedHost(out: Outbox, head: RequestHead): void {
   out.text('X-Forwarded-Host: ');
   out.bytes(buffer, base + head.authorityStart, base + head.authorityEnd);
   out.text('\r\n');
-}
-
-function viaText(head: RequestHead): string {
-  return head.minor === 1 ? 'Via: 1.1 kontrol\r\n' : 'Via: 1.0 kontrol\r\n';
 }
 
 function writeConnection(out: Outbox, head: RequestHead): void {
