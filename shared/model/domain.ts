@@ -187,9 +187,10 @@ export const domainSchema = z
     https: z.enum(['allow', 'redirect', 'only']).optional().describe('default allow'),
     hsts: hsts.nullable().optional(),
     clientCertificates: z
-      .strictObject({ ca: z.string().max(1_000_000) })
+      .strictObject({ ca: z.string().max(1_000_000).describe('PEM of one authority or more') })
       .nullable()
-      .optional(),
+      .optional()
+      .describe('visitors have to show a certificate of this authority; default none'),
     limits: domainLimits.optional(),
     ...commonFields,
   })

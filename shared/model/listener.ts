@@ -27,9 +27,17 @@ export const listenerSchema = z.strictObject({
         .describe('send a PROXY header of this version to the backend; true is 2; default false'),
     })
     .optional(),
-  tls: z.literal('passthrough').optional(),
-  hosts: mapOf(hostPattern(), objectName()).optional(),
-  idle: duration().nullable().optional(),
+  tls: z
+    .literal('passthrough')
+    .optional()
+    .describe('TLS is not opened: only the name in its ClientHello is read'),
+  hosts: mapOf(hostPattern(), objectName())
+    .optional()
+    .describe('services by that name; for others, and for none, the service of the listener'),
+  idle: duration()
+    .nullable()
+    .optional()
+    .describe('ends a connection without a byte for so long; default none'),
   ...commonFields,
 });
 export type Listener = z.output<typeof listenerSchema>;
