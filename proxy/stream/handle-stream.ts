@@ -28,8 +28,11 @@ import type { Timed } from './timer-wheel.ts';
 /** libuv's number for the end of a stream, the same everywhere. */
 const EOF = -4095;
 const NOT_CONNECTED = -constants.errno.ENOTCONN;
-/** A read of at least this many bytes means bulk data: from then on the stream receives into a block of its own. */
-const BULK = BLOCK_SIZE / 2;
+/**
+ * A read that fills the block means that more is waiting: from then on the stream receives into a block of its own,
+ * until it has read all there was. An idle connection holds none.
+ */
+const BULK = BLOCK_SIZE;
 const EMPTY = Buffer.alloc(0);
 /** Never added to. */
 const NOTHING: Buffer[] = [];

@@ -20,8 +20,11 @@ import type { Timed } from './timer-wheel.ts';
 export { IGNORE } from './byte-stream.ts';
 export { HIGH_WATER } from './deadlines.ts';
 
-/** A read of at least this many bytes means bulk data: from then on the stream receives into a block of its own. */
-const BULK = BLOCK_SIZE / 2;
+/**
+ * A read that fills the block means that more is waiting: from then on the stream receives into a block of its own,
+ * until it has read all there was. An idle connection holds none.
+ */
+const BULK = BLOCK_SIZE;
 
 const EMPTY = Buffer.alloc(0);
 const STREAM = Symbol('stream');

@@ -362,6 +362,16 @@ export function conformance(name: string, variant: Variant, traits: Traits = {})
         assert.deepEqual([seen.text, next.text, seen.ended], ['a', 'b', false]);
       }));
 
+    it('a stream that has read all there was holds no block', () =>
+      variant(async ({ seen, peer }) => {
+        const before = ownedBlocks();
+        peer.write(Buffer.alloc(3_000_000, 'x'));
+        await until(() => seen.text.length === 3_000_000, 'all bytes');
+        peer.write(Buffer.alloc(40_000, 'x'));
+        await until(() => seen.text.length === 3_040_000, 'the last bytes');
+        await until(() => ownedBlocks() === before, 'the block');
+      }));
+
     it('bulk data arrives whole, and its block is given back', async () => {
       const before = ownedBlocks();
       await variant(async ({ seen, peer }) => {
