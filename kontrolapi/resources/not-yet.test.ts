@@ -7,7 +7,6 @@ const REFUSED: readonly (readonly [kind: Kind, doc: Record<string, unknown>, pat
   ['service', { sticky: { cookie: 'k' } }, 'sticky'],
   ['service', { slowStart: 1_000 }, 'slowStart'],
   ['service', { eject: { status5xx: 5 } }, 'eject'],
-  ['settings', { limits: { h2Streams: 10 } }, 'limits.h2Streams'],
 ];
 for (const [kind, doc, path] of REFUSED) {
   test(`${path} of a ${kind} is refused: it would have no effect`, () => {

@@ -13,7 +13,6 @@ const NOT_YET: Partial<Record<Kind, Readonly<Record<string, (value: unknown) => 
     slowStart: (value) => value !== 0,
     eject: isSet,
   },
-  settings: { 'limits.h2Streams': isSet },
 };
 
 function isSet(value: unknown): boolean {
