@@ -88,6 +88,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./status.ts'),
   },
   {
+    name: 'explain',
+    usage: 'explain URL | REQUEST-ID',
+    summary: 'why a request goes where it goes',
+    load: () => import('./explain.ts'),
+  },
+  {
     name: 'history',
     usage: 'history [KIND NAME | SEQ]',
     summary: 'who changed what, and when',

@@ -1,7 +1,8 @@
 /** `kontrol status`: every node, what it serves, and what is wrong. */
 import { clientCommand, runClient } from './client-command.ts';
-import { call } from './connection.ts';
+import { type Connection, call } from './connection.ts';
 import { cell, printJson, printTable } from './output.ts';
+import { type WatchedEvent, watchEvents } from './watch.ts';
 
 interface NodeItem {
   readonly name?: string;
@@ -18,38 +19,118 @@ interface NodeItem {
   readonly held: readonly string[];
 }
 
+interface Status {
+  readonly nodes: readonly NodeItem[];
+  readonly alarms: readonly { readonly message: string }[];
+  readonly workers: readonly { readonly state: string }[];
+}
+
+const POLL_MS = 2_000;
+
 export async function run(argv: readonly string[]): Promise<number> {
   const command = clientCommand(
     'status',
     'Show every node: what it serves, and what is wrong with it. Exit code 1 when something is.',
-  );
+  ).option('--watch', 'then tell what happens, line by line, until it is ended');
   return runClient(command, argv, async (connection, options) => {
-    const [nodes, workers] = await Promise.all([
-      call<{ items: NodeItem[] }>(connection, 'GET', '/v1/nodes'),
-      call<{ items: { state: string }[] }>(connection, 'GET', '/v1/workers'),
-    ]);
-    const items = nodes.body.items;
-    if (options.json) {
-      printJson({ nodes: items, workers: workers.body.items });
-    } else {
-      printTable(
-        ['node', 'ready', 'seq', 'hash', 'lag', 'serving', 'store', 'bus'],
-        items.map((node) => [
-          nameOf(node),
-          node.ready ? 'yes' : 'no',
-          String(node.seq),
-          node.hash.slice(0, 8),
-          `${Math.round(node.lagMs)} ms`,
-          String(node.processes.filter((process) => process.role === 'serving').length),
-          node.store,
-          node.bus,
-        ]),
-      );
-      process.stdout.write(`\n${workerLine(workers.body.items)}\n`);
-      for (const line of items.flatMap(problemsOf)) process.stdout.write(`${line}\n`);
-    }
-    return items.length > 0 && items.every((node) => node.ready && problemsOf(node).length === 0) ? 0 : 1;
+    const status = await readStatus(connection);
+    if (options.json) printJson(options['watch'] === true ? { kind: 'status', ...status } : status);
+    else print(status);
+    if (options['watch'] === true) return watch(connection, options.json === true, status);
+    const { nodes } = status;
+    return nodes.length > 0 && nodes.every(({ ready }) => ready) && problemsIn(status).length === 0 ? 0 : 1;
   });
+}
+
+async function readStatus(connection: Connection): Promise<Status> {
+  const [nodes, workers] = await Promise.all([
+    call<{ items: NodeItem[]; alarms?: { message: string }[] }>(connection, 'GET', '/v1/nodes'),
+    call<{ items: { state: string }[] }>(connection, 'GET', '/v1/workers'),
+  ]);
+  return { nodes: nodes.body.items, alarms: nodes.body.alarms ?? [], workers: workers.body.items };
+}
+
+function print(status: Status): void {
+  printTable(
+    ['node', 'ready', 'seq', 'hash', 'lag', 'serving', 'store', 'bus'],
+    status.nodes.map((node) => [
+      nameOf(node),
+      node.live === false ? 'lost' : node.ready ? 'yes' : 'no',
+      String(node.seq),
+      node.hash.slice(0, 8),
+      `${Math.round(node.lagMs)} ms`,
+      String(node.processes.filter((process) => process.role === 'serving').length),
+      node.store,
+      node.bus,
+    ]),
+  );
+  process.stdout.write(`\n${workerLine(status.workers)}\n`);
+  for (const line of problemsIn(status)) process.stdout.write(`${line}\n`);
+}
+
+/** Each quarantined object is told by itself; alarms that only count them would say it twice. */
+function problemsIn({ nodes, alarms }: Status): string[] {
+  const lines = nodes.flatMap(problemsOf);
+  const told = new Set(['quarantined', 'deletions_held']);
+  for (const { message, ...alarm } of alarms) {
+    if (!told.has(String((alarm as { alarm?: unknown }).alarm))) lines.push(cell(message, 300));
+  }
+  return lines;
+}
+
+/** Events as they come; where they cannot be had, what a look every two seconds shows. */
+async function watch(connection: Connection, json: boolean, first: Status): Promise<number> {
+  const show = (event: WatchedEvent) =>
+    process.stdout.write(json ? `${JSON.stringify(event)}\n` : `${lineOf(event)}\n`);
+  const reason = await watchEvents(connection, show);
+  process.stderr.write(`kontrol: no live events (${reason}); looking every ${POLL_MS / 1_000} s instead\n`);
+  let before = JSON.stringify(summaryOf(first));
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    const status = await readStatus(connection);
+    const now = JSON.stringify(summaryOf(status));
+    if (now === before) continue;
+    before = now;
+    if (json) printJson({ kind: 'status', ...status });
+    else print(status);
+  }
+}
+
+/** What is worth telling again when it changes. */
+function summaryOf({ nodes, workers, ...status }: Status) {
+  const shown = nodes.map(({ name, seq, ready, live, store, bus }) => ({
+    name,
+    seq,
+    ready,
+    live,
+    store,
+    bus,
+  }));
+  return { nodes: shown, problems: problemsIn({ nodes, workers, ...status }), workers: workerLine(workers) };
+}
+
+function lineOf(event: WatchedEvent): string {
+  const { kind, at } = event;
+  const when = typeof at === 'number' ? new Date(at).toISOString().slice(11, 19) : '--:--:--';
+  const text = (field: string) => cell(event[field], 80);
+  switch (kind) {
+    case 'change': {
+      const changes = Array.isArray(event['changes']) ? event['changes'] : [];
+      const named = changes.slice(0, 3).map((change) => `${change?.kind} ${change?.name}`);
+      const more = Number(event['changesTotal'] ?? 0) > 3 ? ', …' : '';
+      return `${when} revision ${text('seq')} ${text('author')}: ${cell(named.join(', '), 120)}${more}`;
+    }
+    case 'node':
+      return `${when} node ${text('node')} ${event['gone'] === true ? 'is gone' : event['live'] === false ? 'is lost' : event['ready'] === true ? 'is ready' : 'is not ready'}`;
+    case 'worker':
+      return `${when} worker ${text('name')} of ${text('service')} key ${text('key')} at ${text('address')}: ${text('state')}`;
+    case 'health':
+      return `${when} backend ${text('address')} of ${text('service')} is ${event['alive'] === true ? 'alive' : `dead (${text('problem')})`}, says ${text('node')}`;
+    case 'alarm':
+      return `${when} ${event['raised'] === true ? 'ALARM' : 'over:'} ${cell(event['message'], 300)}`;
+    default:
+      return `${when} ${cell(kind)}`;
+  }
 }
 
 function nameOf(node: NodeItem): string {

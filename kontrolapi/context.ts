@@ -7,6 +7,7 @@ import type { SettingsOfProcess } from '../shared/settings.ts';
 import type { Store } from '../shared/store/contract.ts';
 import type { Auth } from './auth/auth.ts';
 import type { NodeWatch } from './nodes/node-watch.ts';
+import type { NodeQuestions } from './nodes/questions.ts';
 import type { KindRules } from './resources/kind-rules.ts';
 import type { Adoption } from './revisions/adoption.ts';
 import type { Confirmations } from './revisions/confirmations.ts';
@@ -28,6 +29,8 @@ export interface ApiContext {
   /** What became of changes that asked to be confirmed. */
   readonly confirmations: Confirmations;
   readonly nodes: NodeWatch;
+  /** What only nodes know, asked over the bus. */
+  readonly questions: NodeQuestions;
   readonly adoption: Adoption;
   readonly auth: Auth;
   readonly rules: (kind: Kind) => KindRules;

@@ -16,6 +16,7 @@ import { Auth } from './auth/auth.ts';
 import { createFirstAdmin, type FirstAdmin } from './auth/first-admin.ts';
 import { authOperations } from './auth/operations.ts';
 import type { ApiContext } from './context.ts';
+import { explainOperations } from './explain/operations.ts';
 import { healthOperations, RequestCounters } from './http/health.ts';
 import { openApiOperation } from './http/open-api.ts';
 import type { Operation } from './http/operation.ts';
@@ -24,6 +25,8 @@ import { listen } from './http/server.ts';
 import { LiveService } from './live/service.ts';
 import { NodeWatch } from './nodes/node-watch.ts';
 import { nodeOperations } from './nodes/operations.ts';
+import { NodeQuestions } from './nodes/questions.ts';
+import { statsOperations } from './nodes/stats.ts';
 import { WorkerService } from './registry/service.ts';
 import { applyOperations } from './resources/apply.ts';
 import { backendOperations } from './resources/backends.ts';
@@ -149,6 +152,7 @@ function createContext(
     confirmations,
     auth,
     nodes,
+    questions: new NodeQuestions(bus, clock, () => nodes.live()),
     adoption,
     rules,
   };
@@ -166,6 +170,8 @@ function createApp(context: ApiContext, workers: WorkerService, live: LiveServic
     ...applyOperations(context),
     ...revisionOperations(context, { kindOf, canonicalName }),
     ...nodeOperations(context),
+    ...statsOperations(context),
+    ...explainOperations(context),
     ...workers.operations,
     ...live.operations,
   ];
