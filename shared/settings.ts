@@ -53,6 +53,8 @@ export interface SettingsOfProcess {
   readonly drainWaitMs: number;
   /** Megabytes per serving process; 0 = off. */
   readonly memoryLimitMb: number;
+  /** Never anything faster than this; `auto`: the cheapest that passes a trial at start. */
+  readonly sockets: 'auto' | 'onread' | 'net';
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   /** `off`, `json`, `combined` (both to stdout), or `json:FILE`, `combined:FILE`, FILE (JSON). */
   readonly accessLog: string;
@@ -286,6 +288,14 @@ const DECLARATIONS: { readonly [K in keyof SettingsOfProcess]: Declaration<Setti
     default: '0',
     of: 'proxy',
     read: readMegabytes,
+  },
+  sockets: {
+    flag: 'sockets',
+    argument: 'VARIANT',
+    description: 'how connections are made: auto (the cheapest that works in this Node), onread or net',
+    default: 'auto',
+    of: 'proxy',
+    read: readOneOf('auto', 'onread', 'net'),
   },
   logLevel: {
     flag: 'log-level',

@@ -194,7 +194,8 @@ export class ServingProcess {
     this.#stats = setInterval(() => this.#sendStats(), STATS_INTERVAL_MS);
     this.#timers.start();
     setFailureReport((error) => log.error('internal', 'A stream failed', { error }));
-    void chooseSocketVariant().then((variant) => {
+    void chooseSocketVariant(settings.sockets).then((variant) => {
+      if (variant !== 'handle') log.info('sockets', `Connections are made by way of ${variant}`, { variant });
       this.#variant = variant;
       this.#begin();
     });

@@ -100,12 +100,20 @@ describe('the choice of sockets', () => {
   });
 
   it('falls back to sockets of Node where there are no handles, or other ones', async () => {
-    assert.equal(await chooseSocketVariant(null), 'onread');
+    assert.equal(await chooseSocketVariant('auto', null), 'onread');
     const failing = () => {
       throw new Error('not like this');
     };
-    assert.equal(await chooseSocketVariant({ ...node, makeTcp: failing }), 'onread');
+    assert.equal(await chooseSocketVariant('auto', { ...node, makeTcp: failing }), 'onread');
     // The index of something else: every write looks as if it had not been done at once.
-    assert.equal(await chooseSocketVariant({ ...node, lastWriteWasAsync: node.readBytes }, 200), 'onread');
+    assert.equal(
+      await chooseSocketVariant('auto', { ...node, lastWriteWasAsync: node.readBytes }, 200),
+      'onread',
+    );
+  });
+
+  it('takes nothing faster than it is told to', async () => {
+    assert.equal(await chooseSocketVariant('onread'), 'onread');
+    assert.equal(await chooseSocketVariant('net'), 'net');
   });
 });

@@ -13,11 +13,14 @@ import { type SocketInternals, socketInternals } from './internals.ts';
 const PIECES = 2_048;
 const PIECE = Buffer.alloc(4_096, 'x');
 
-/** The cheapest variant that works. Never rejects; takes 10 ms where all is well. */
+/** The cheapest variant that works, none beyond `most`. Never rejects; takes 10 ms where all is well. */
 export async function chooseSocketVariant(
-  node: SocketInternals | null = socketInternals(),
+  most: SocketVariant | 'auto' = 'auto',
+  known: SocketInternals | null = socketInternals(),
   timeoutMs = 2_000,
 ): Promise<SocketVariant> {
+  if (most === 'net') return 'net';
+  const node = most === 'onread' ? null : known;
   if (node !== null && (await passes((server, open) => tryHandles(node, server, open), timeoutMs)))
     return 'handle';
   if (await passes(tryOnread, timeoutMs)) return 'onread';

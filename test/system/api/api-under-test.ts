@@ -104,6 +104,7 @@ export function settingsFor(data: string, more: Partial<SettingsOfProcess> = {})
     drainMs: 1_000,
     drainWaitMs: 0,
     memoryLimitMb: 0,
+    sockets: 'auto',
     logLevel: 'error',
     accessLog: 'off',
     ...more,

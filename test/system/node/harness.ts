@@ -184,6 +184,7 @@ const DEFAULTS: Omit<SettingsOfProcess, 'data'> = {
   drainMs: 10_000,
   drainWaitMs: 0,
   memoryLimitMb: 0,
+  sockets: 'auto',
   logLevel: 'info',
   accessLog: 'off',
 };
