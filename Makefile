@@ -23,6 +23,8 @@ bench: build
 	@node dist/bench/main.js
 	@node dist/bench/decide.js
 	@node dist/bench/scale.js
+	@node dist/bench/latency.js
+	@node dist/bench/memory.js
 	@node dist/bench/workers.js
 
 faults: build
