@@ -44,8 +44,9 @@ const NONE: CacheControl = {
   staleIfError: null,
 };
 
+const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]";
 /** One directive: a token, and perhaps `=` with a token or quoted string. */
-const DIRECTIVE = /([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:=("(?:[^"\\]|\\.)*"|[^,\s"]*))?\s*(?:,|$)/y;
+const DIRECTIVE = new RegExp(`(${TOKEN}+)(?:=("(?:[^"\\\\]|\\\\.)*"|${TOKEN}*))?[ \\t]*(?:,|$)`, 'y');
 
 /** `value`: of all the lines, joined by commas; undefined when there is no such field. */
 export function parseCacheControl(value: string | undefined): CacheControl {

@@ -17,7 +17,7 @@ import { KeptBody } from './body.ts';
 import type { CopiedRequest } from './copied-request.ts';
 import { KeptHead } from './kept-head.ts';
 import type { Plan } from './plan.ts';
-import type { Carrier, Readable, Reader } from './reader.ts';
+import type { Carrier, Pins, Readable, Reader } from './reader.ts';
 import { isShareable, isStream, servesError, type Terms, termsOf, useOf } from './rules.ts';
 import type { ServiceAnswers } from './service-answers.ts';
 import { type Selecting, StoredAnswer, selectingOf, selects } from './store.ts';
@@ -48,7 +48,7 @@ export class Flight implements AnswerReceiver, Carrier {
   /** The visitor whose request is sent; null once it has left, or when the answer is renewed for nobody. */
   #leader: Reader | null;
   #mode: Mode = 'waiting';
-  #answer: (Readable & { length: number }) | null = null;
+  #answer: (Readable & { length: number; pins: Pins | null }) | null = null;
   #terms: Terms | null = null;
   #selecting: Selecting = [];
   #renewal: KeptHead | null = null;
@@ -178,7 +178,7 @@ export class Flight implements AnswerReceiver, Carrier {
       }
     }
     this.#mode = 'shared';
-    this.#answer = { head: answer, body: new KeptBody(), length };
+    this.#answer = { head: answer, body: new KeptBody(), length, pins: null };
     if (bodyLength > 0) this.#answer.body.reserve(bodyLength);
     return false;
   }
@@ -220,7 +220,10 @@ export class Flight implements AnswerReceiver, Carrier {
     if (answer === null) return;
     answer.body.finish();
     if (answer.length < 0 && this.#mode === 'shared' && !this.plan.headOnly) answer.length = answer.body.end;
-    if (this.#terms !== null) this.#keep(answer, this.#terms);
+    if (this.#terms === null) return;
+    answer.pins = this.#keep(answer, this.#terms);
+    // From here on the store counts it.
+    if (answer.pins !== null) this.#giveBack();
   }
 
   onDone(): void {
@@ -388,14 +391,14 @@ export class Flight implements AnswerReceiver, Carrier {
     return `kontrol; fwd=${this.#reason}${collapsed ? '; collapsed' : stored}`;
   }
 
-  #keep({ head, body }: Readable, terms: Terms): void {
+  #keep({ head, body }: Readable, terms: Terms): Pins | null {
     const { uri, key, build, paths } = this.plan;
     const receivedAt = this.#environment.clock.monotonic();
     const answer = new StoredAnswer({
       ...{ head, terms, receivedAt, body, uri, key, build, paths },
       selecting: this.#selecting,
     });
-    this.#service.keep(answer, this.plan);
+    return this.#service.keep(answer, this.plan) ? answer : null;
   }
 
   /** The stored answer is given although it is stale, because a new one cannot be had. */

@@ -73,7 +73,7 @@ export function planOf(visitor: RequestSource, view: HttpRequestView, decision: 
   };
 }
 
-/** The path as purges name it. */
+/** The path as purges name it: each in one way. */
 export function plain(path: string): string {
   return normalisePath(path)?.path ?? path;
 }

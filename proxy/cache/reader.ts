@@ -32,10 +32,15 @@ export interface Carrier {
   left(reader: Reader): void;
 }
 
+export interface Pins {
+  pin(): void;
+  unpin(): void;
+}
+
 /** An answer to read: stored, or under way. `length` is -1 while it is not known. */
 export interface Readable {
-  /** Told while a slow visitor keeps its memory. */
-  readonly pins?: { pin(): void; unpin(): void };
+  /** Told while a slow visitor keeps its memory; null while it is not stored. */
+  readonly pins: Pins | null;
   readonly head: KeptHead;
   readonly body: KeptBody;
   readonly length: number;
@@ -71,7 +76,7 @@ export class Reader implements AnswerSource, Timed {
   #began = false;
   #over = false;
   readonly #pace = new ReaderPace();
-  #pinned = false;
+  #pinned: Pins | null = null;
 
   /** `begin` finds its answer, when the exchange is ready for it. */
   constructor(environment: Environment, asker: Asker, plan: Plan, begin: (reader: Reader) => void) {
@@ -250,8 +255,10 @@ export class Reader implements AnswerSource, Timed {
   }
 
   #awaitVisitor(): void {
-    if (!this.#pinned) this.#answer?.pins?.pin();
-    this.#pinned = true;
+    if (this.#pinned === null) {
+      this.#pinned = this.#answer?.pins ?? null;
+      this.#pinned?.pin();
+    }
     this.#environment.timers.set(this, this.asker.decision.service.config.timeouts.idleMs);
   }
 
@@ -259,7 +266,8 @@ export class Reader implements AnswerSource, Timed {
     if (this.#over) return;
     this.#over = true;
     this.#environment.timers.remove(this);
-    if (this.#pinned) this.#answer?.pins?.unpin();
+    this.#pinned?.unpin();
+    this.#pinned = null;
     const carrier = this.#carrier;
     this.#carrier = null;
     carrier?.left(this);

@@ -47,15 +47,21 @@ export interface Terms {
 const MICRO_CACHED: ReadonlySet<number> = new Set([200, 203, 204, 300, 301, 308, 404, 410]);
 /** Never stored: they are parts or comments of another answer, or ask this very visitor for something. */
 const NEVER_STORED: ReadonlySet<number> = new Set([206, 304, 401, 407, 416]);
+const MAX_VARY = 20;
 /** Content types that are streams without an end. */
 const STREAM = /^(?:text\/event-stream|multipart\/x-mixed-replace|application\/(?:x-ndjson|grpc))/i;
 
 /** Whether an answer may be given to others than the visitor whose request it answers. */
 export function isShareable(head: AnswerHead): boolean {
-  if (head.field('set-cookie') !== undefined || head.field('vary')?.includes('*') === true) return false;
+  if (head.field('set-cookie') !== undefined || !isBoundedVary(head.field('vary'))) return false;
   if (head.status === 401 || head.status === 407) return false;
   const control = parseCacheControl(head.field('cache-control'));
   return !control.isPrivate && !control.noStore;
+}
+
+/** Each of the fields is looked up for each request to the same target. */
+function isBoundedVary(vary: string | undefined): boolean {
+  return vary === undefined || (!vary.includes('*') && vary.split(',', MAX_VARY + 1).length <= MAX_VARY);
 }
 
 /** A stream is never held back or kept: whoever asks for one gets one. */

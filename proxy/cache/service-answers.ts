@@ -145,10 +145,12 @@ export class ServiceAnswers {
     this.#unshareable.set(name, monotonic + UNSHAREABLE_MS);
   }
 
-  keep(answer: StoredAnswer, plan: Plan): void {
-    if (this.store === null || !this.store.put(answer)) return;
+  /** Whether it is stored now. */
+  keep(answer: StoredAnswer, plan: Plan): boolean {
+    if (this.store?.put(answer) !== true) return false;
     if (plan.flight !== null && this.#unshareable.size > 0) this.#unshareable.delete(digest(plan.flight));
     this.#onKept();
+    return true;
   }
 
   // For the table, purges and unsafe requests.
@@ -163,7 +165,7 @@ export class ServiceAnswers {
   purge(path: string | null): number {
     if (path === null) return this.forget(() => true);
     if (path.endsWith('*')) {
-      const prefix = path.slice(0, -1);
+      const prefix = plain(path.slice(0, -1));
       return this.forget(({ paths }) => paths.some((one) => one.startsWith(prefix)));
     }
     const wanted = plain(path);

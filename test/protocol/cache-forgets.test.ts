@@ -33,6 +33,15 @@ describe('stored answers go', () => {
     assert.equal(s.proxy.answers.bytes, 0);
   });
 
+  scene('by purge, however the path is written', {}, async (s) => {
+    for (const path of ['/caf%C3%A9', '/caf%c3%a9', '/café', '/x/../caf%C3%A9']) {
+      await s.through(request([], 'GET', '/caf%c3%a9'), answer());
+      assert.equal(s.proxy.answers.purge('shop', path), 1, path);
+    }
+    await s.through(request([], 'GET', '/a%20b/c'), answer());
+    assert.equal(s.proxy.answers.purge('shop', '/a b/*'), 1);
+  });
+
   scene('what is under way during a purge is not stored', {}, async (s) => {
     s.client.write(request());
     const backend = await s.proxy.backend.connection();
