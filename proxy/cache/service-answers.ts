@@ -164,11 +164,13 @@ export class ServiceAnswers {
   /** A path that ends with `*` names all that begin with it. */
   purge(path: string | null): number {
     if (path === null) return this.forget(() => true);
-    if (path.endsWith('*')) {
-      const prefix = plain(path.slice(0, -1));
+    // As a target has it: each byte of its UTF-8 a character.
+    const text = Buffer.from(path).toString('latin1');
+    if (text.endsWith('*')) {
+      const prefix = plain(text.slice(0, -1));
       return this.forget(({ paths }) => paths.some((one) => one.startsWith(prefix)));
     }
-    const wanted = plain(path);
+    const wanted = plain(text);
     return this.forget(({ paths }) => paths.includes(wanted));
   }
 
