@@ -7,7 +7,6 @@ import { claimedHosts, type Domain } from '../../shared/model/domain.ts';
 import { COLLECTIONS, type Kind } from '../../shared/model/kinds.ts';
 import type { Change } from '../../shared/model/revision.ts';
 import type { KindRules } from '../resources/kind-rules.ts';
-import { notYetInForce } from '../resources/not-yet.ts';
 import { referencesOf } from './references.ts';
 import type { Doc, View } from './view.ts';
 
@@ -39,7 +38,6 @@ export function validateChanges(
       continue;
     }
     const prefix = locate(kind, name);
-    for (const { path, message } of notYetInForce(kind, doc)) problems.push({ path: prefix + path, message });
     if (kind === 'domain') checkHosts(draft, name, doc, prefix, problems);
     checkReferences(draft, kind, name, doc, prefix, problems, warnings);
     const special = rules(kind).check?.(doc, draft, name);
