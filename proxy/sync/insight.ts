@@ -2,19 +2,13 @@
  * What kontrolapi may ask a node about its traffic: how the backends of a service stand, the last requests, the
  * figures of the last minutes. Each answer fits into one message of the bus.
  */
-import type { Minutes } from '../observe/minutes.ts';
+import type { Clock } from '../../shared/clock.ts';
+import type { MergedStats } from '../observe/merged-stats.ts';
+import { Minutes } from '../observe/minutes.ts';
 import type { BriefRequest } from '../observe/recent.ts';
 import { statusesOf } from './bus-link.ts';
 import type { Distributor } from './distribute.ts';
 import type { Questions } from './questions.ts';
-
-export interface InsightOptions {
-  readonly distributor: Pick<Distributor, 'processes'>;
-  readonly questions: Questions;
-  readonly minutes: Minutes;
-  /** Open connections of visitors. */
-  connections(): number;
-}
 
 /** Characters of one answer; the bus takes 64 KB. */
 const MAX_ANSWER = 50_000;
@@ -22,10 +16,26 @@ const MAX_ANSWER = 50_000;
 const MAX_REQUESTS = 1_024;
 
 export class Insight {
-  readonly #options: InsightOptions;
+  readonly #distributor: Pick<Distributor, 'processes'>;
+  readonly #questions: Questions;
+  readonly #stats: Pick<MergedStats, 'connectionsActive'>;
+  readonly #minutes: Minutes;
 
-  constructor(options: InsightOptions) {
-    this.#options = options;
+  constructor(
+    clock: Clock,
+    distributor: Pick<Distributor, 'processes'>,
+    questions: Questions,
+    stats: Pick<MergedStats, 'connectionsActive'>,
+  ) {
+    this.#distributor = distributor;
+    this.#questions = questions;
+    this.#stats = stats;
+    this.#minutes = new Minutes(clock);
+  }
+
+  /** Takes the `stats` of a serving process. */
+  report(stats: unknown): void {
+    this.#minutes.report(stats);
   }
 
   /** Null for what is no question of this kind. */
@@ -38,7 +48,7 @@ export class Insight {
   }
 
   async #backends(service: string): Promise<object> {
-    const { answers } = await this.#options.questions.ask({ type: 'backends' }, this.#processes());
+    const { answers } = await this.#questions.ask({ type: 'backends' }, this.#processes());
     const backends = answers.flatMap(({ process, answer }) =>
       statusesOf(answer)
         .filter((status) => status.service === service)
@@ -51,7 +61,7 @@ export class Insight {
 
   async #recent(skip: number): Promise<object> {
     const about = { type: 'recent', count: MAX_REQUESTS } as const;
-    const { answers } = await this.#options.questions.ask(about, this.#processes());
+    const { answers } = await this.#questions.ask(about, this.#processes());
     const requests = answers
       .flatMap(({ answer }) => (Array.isArray(answer) ? (answer as BriefRequest[]) : []))
       .sort((a, b) => b.at - a.at)
@@ -60,11 +70,11 @@ export class Insight {
   }
 
   #stats(): object {
-    return { ...this.#options.minutes.answer(), connections: this.#options.connections() };
+    return { ...this.#minutes.answer(), connections: this.#stats.connectionsActive };
   }
 
   #processes(): number[] {
-    return this.#options.distributor.processes().map(({ id }) => id);
+    return this.#distributor.processes().map(({ id }) => id);
   }
 }
 

@@ -16,7 +16,6 @@ import type { FromServing, Relayed } from '../link/messages.ts';
 import { nodeFolder } from '../link/node-folder.ts';
 import { MergedStats } from '../observe/merged-stats.ts';
 import { trafficFamilies } from '../observe/metrics.ts';
-import { Minutes } from '../observe/minutes.ts';
 import { RateDesk } from '../rate/desk.ts';
 import type { SharedCounts } from '../rate/redis-ledger.ts';
 import { BackendWatch } from './backend-watch.ts';
@@ -85,7 +84,7 @@ export class SyncProcess {
   readonly #reporter: NodeReporter;
   readonly #state: NodeState;
   readonly #stats: MergedStats;
-  readonly #minutes: Minutes;
+  readonly #insight: Insight;
   readonly #rates: RateDesk;
   readonly #internal: InternalPort | null;
   readonly #defaultCertificate: DefaultCertificate;
@@ -168,8 +167,8 @@ export class SyncProcess {
       const { hasTable, table } = this.#distributor;
       return !hasTable || table.has(`${kind}/${name}`);
     };
-    this.#minutes = new Minutes(clock);
     this.#stats = new MergedStats(known('service'), known('rule'));
+    this.#insight = new Insight(clock, this.#distributor, this.#questions, this.#stats);
     this.#rates = new RateDesk({
       clock,
       shared: options.sharedCounts ?? null,
@@ -337,12 +336,7 @@ export class SyncProcess {
       table: this.#guard.table,
       distributor: this.#distributor,
       questions: this.#questions,
-      insight: new Insight({
-        distributor: this.#distributor,
-        questions: this.#questions,
-        minutes: this.#minutes,
-        connections: () => this.#stats.connectionsActive,
-      }),
+      insight: this.#insight,
       hint: (members) => {
         if (members !== null) this.#members?.hint(members);
         this.#replica?.hint();
@@ -414,7 +408,7 @@ export class SyncProcess {
         return;
       case 'stats':
         this.#stats.report(from, message.stats);
-        this.#minutes.report(message.stats);
+        this.#insight.report(message.stats);
         return;
       case 'answer':
         this.#questions.answered(from, message.n, message.answer);
