@@ -3,6 +3,7 @@
  * none or was cut off, where we want an error. Damage further inside is not found.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 
 const META_BYTES = 168;
 const MAGIC = 0xbeefc0de;
@@ -10,18 +11,32 @@ const NO_ROOT = 0xffff_ffff_ffff_ffffn;
 /** Of a meta page; a page begins with 24 bytes of its own. */
 const AT = { magic: 24, pageSize: 48, freeRoot: 88, mainRoot: 136, transaction: 152 } as const;
 
-/** What is wrong with the file; null when nothing is, or when there is none yet. */
-export function dataFileProblem(path: string): string | null {
+/** Another process that makes the file, or writes a page of its head, is done with it in less. */
+const LOOKS = 5;
+const PAUSE_MS = 20;
+
+/** What is wrong with the file, however often one looks; null when nothing is, or when there is none yet. */
+export async function dataFileProblem(path: string): Promise<string | null> {
+  for (let look = 1; ; look++) {
+    const problem = problemNow(path);
+    if (problem === null || look === LOOKS) return problem;
+    await setTimeout(PAUSE_MS);
+  }
+}
+
+/** The same at one look, while others may be writing: what it says then may be gone at the next. */
+export function problemNow(path: string): string | null {
   const file = openedIfThere(path);
   if (file === null) return null;
   try {
-    const { size } = fstatSync(file);
-    if (size === 0) return null;
+    if (fstatSync(file).size === 0) return null;
     const first = metaAt(file, 0);
     if (first === null) return 'data.mdb is not an LMDB file';
     const second = metaAt(file, first.pageSize);
     if (second === null) return 'data.mdb is damaged';
     const newest = second.transaction > first.transaction ? second : first;
+    // After the pages that point into it: another process may be writing, and the file only grows.
+    const { size } = fstatSync(file);
     return newest.roots.some((root) => (root + 1n) * BigInt(first.pageSize) > BigInt(size))
       ? 'data.mdb was cut off'
       : null;

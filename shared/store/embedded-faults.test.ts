@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { silentLog } from '../log.ts';
+import { problemNow } from './data-file.ts';
 import { openEmbedded } from './embedded.ts';
 import { openDatabase } from './embedded-records.ts';
 import { openStore } from './open.ts';
@@ -230,4 +231,24 @@ test('nothing is acknowledged once the data file was removed or replaced', async
   assert.deepEqual((await other.live.list('users')).length, 1);
   await store.close();
   await other.close();
+});
+
+test('a data file that grows while it is looked at is not taken for one that was cut off', async (t) => {
+  const folder = await temporaryFolder(t);
+  const store = await openEmbedded(folder, silentLog);
+  let writing = true;
+  const writes = (async () => {
+    for (let n = 0; n < 400; n++) await store.live.insert('users', `n${n}`, { text: 'x'.repeat(20_000) });
+    writing = false;
+  })();
+  let looks = 0;
+  const found = new Set<string | null>();
+  for (; writing; looks++) {
+    // Often enough within one turn that the writer's thread gets in between two reads of the same look.
+    for (let again = 0; again < 20; again++) found.add(problemNow(join(folder, 'data.mdb')));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await writes;
+  await store.close();
+  assert.deepEqual([...found], [null], `in ${looks * 20} looks`);
 });

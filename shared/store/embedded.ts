@@ -28,7 +28,7 @@ export async function openEmbedded(
   };
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const problem = dataFileProblem(join(folder, 'data.mdb'));
+    const problem = await dataFileProblem(join(folder, 'data.mdb'));
     if (problem !== null)
       throw new KontrolError(
         'cannot_start',
