@@ -98,7 +98,7 @@ export class Front {
     }
     const peer = socket.remoteAddress ?? '';
     if (!this.#mayProxy(peer, spec)) {
-      socket.resetAndDestroy();
+      cut(socket);
       return;
     }
     this.#options.admission.opened();
@@ -121,7 +121,7 @@ export class Front {
         onFailed: (why) => {
           this.#options.admission.closed();
           this.#refusedPeers.sent(why, peer, spec);
-          socket.resetAndDestroy();
+          cut(socket);
         },
       }),
     );
@@ -341,6 +341,12 @@ export class Front {
 function drop(stream: ByteStream): void {
   stream.handler = IGNORE;
   stream.reset();
+}
+
+function cut(socket: net.Socket): void {
+  // One that is gone already may say so.
+  socket.on('error', () => {});
+  socket.resetAndDestroy();
 }
 
 /** Bytes that came before the engine was there. */

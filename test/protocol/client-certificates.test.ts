@@ -23,7 +23,7 @@ before(async () => {
   expired = await certificateFor(['ann'], { ca: authority, expires: new Date(Date.now() - 1_000) });
 });
 
-/** `safe.test` and `also.safe.test` ask for certificates of the authority, `other.test` of another, the rest for none. */
+/** `safe.test` (also `also.safe.test`) and `twin.test` ask for certificates of the authority, `other.test` of another, the rest for none. */
 const withSites = (body: (front: TestFront) => Promise<void>, more: Partial<FrontOptions> = {}) =>
   withFront({ type: 'https', ...more }, async (front) => {
     const site = (name: string, ca: PemPair | null, fields: object = {}) => ({
@@ -36,6 +36,7 @@ const withSites = (body: (front: TestFront) => Promise<void>, more: Partial<Fron
     front.service('web');
     front.apply(
       site('safe.test', authority, { aliases: ['also.safe.test'] }),
+      site('twin.test', authority),
       site('other.test', otherAuthority),
       site('*', null),
     );
@@ -140,6 +141,7 @@ describe('client certificates', () => {
         [null, 'safe.test'],
         ['safe.test', 'other.test'],
         ['other.test', 'safe.test'],
+        ['safe.test', 'twin.test'],
       ] as const) {
         const client = await connect(front, servername, ann);
         const { answer, heard } = await ask(front, client, host);

@@ -115,8 +115,11 @@ export class TestFront {
   /** Ends the clients, and what backends still hold open; then nothing of them is left. */
   async idle(): Promise<void> {
     for (const wire of this.#wires) wire.destroy();
-    for (const backend of this.proxy.backends) for (const wire of backend.accepted) wire.end();
-    await this.proxy.settled(() => this.connections.size === 0, 'all connections to end');
+    await this.proxy.settled(() => {
+      // A backend may only now hear of a client that is gone already.
+      for (const backend of this.proxy.backends) for (const wire of backend.accepted) wire.end();
+      return this.connections.size === 0;
+    }, 'all connections to end');
     await this.proxy.settled(() => this.admitted === 0, 'all connections to be given back');
     await this.proxy.settled(() => this.proxy.activeRequests() === 0, 'all backends to be free');
     if (this.proxy.opened !== 0) throw new Error(`${this.proxy.opened} connections are counted as open`);

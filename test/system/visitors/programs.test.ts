@@ -249,3 +249,18 @@ test('a listener cannot send a PROXY header into TLS of its own', async () => {
   assert.equal(reply.status, 400);
   assert.match(JSON.stringify(reply.body.errors), /proxyProtocol\.out.*protocol tcp/);
 });
+
+test('a TCP listener asks for a PROXY header from one moment to the next, and stops to', async () => {
+  const port = await listen('toggle', { service: 'web' });
+  const url = `http://127.0.0.1:${port}/`;
+  assert.equal(JSON.parse(await curl(url)).name, 'web');
+  const listener = { kind: 'listener', name: 'toggle', address: '127.0.0.1', port, service: 'web' };
+  const passes = async () => {
+    const all = await Promise.allSettled(Array.from({ length: 6 }, () => curl(url)));
+    return all.filter(({ status }) => status === 'fulfilled').length;
+  };
+  await cluster.apply({ ...listener, proxyProtocol: { in: true } });
+  await cluster.until('nobody gets in without one', async () => (await passes()) === 0);
+  await cluster.apply({ ...listener, proxyProtocol: { in: false } });
+  await cluster.until('everybody gets in', async () => (await passes()) === 6);
+});
