@@ -353,9 +353,9 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
       for (const stream of this.streams.values()) {
         if (!this.sender.widenStream(stream.send, change)) return h2.FLOW_CONTROL_ERROR;
       }
-      this.sender.pump();
     }
     this.sender.settingsAck();
+    this.sender.pump();
     return this.#idle(SETTINGS_COST);
   }
 

@@ -363,6 +363,7 @@ export class Http2Stream implements Visitor, SendOwner, Timed {
   /** It will not be used again. */
   close(): void {
     this.exchange.close();
+    this.head.fields.free();
     this.#environment.timers.remove(this);
   }
 

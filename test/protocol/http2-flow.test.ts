@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as h2 from '../../proxy/http2/protocol.ts';
 import { STREAM_WINDOW } from '../../proxy/http2/stream.ts';
+import { labels } from './harness.ts';
 import { GET, POST, settings, withHttp2 } from './http2-wire.ts';
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
@@ -28,6 +29,33 @@ describe('HTTP/2: flow control', () => {
       assert.equal(last.payload.length, 14);
       assert.equal(last.flags, h2.END_STREAM);
     }));
+
+  it('answers of the proxy itself keep within the windows, too', () =>
+    withHttp2(
+      {
+        decide: () => ({
+          type: 'answer',
+          status: 200,
+          contentType: 'text/plain',
+          body: 'abc',
+          labels,
+          response: null,
+        }),
+      },
+      async ({ connect }) => {
+        const client = await connect('raw');
+        client.begin([h2.INITIAL_WINDOW_SIZE, 0]);
+        client.headers(1, GET);
+        await client.frameOf(h2.HEADERS, 1);
+        client.write(settings([h2.INITIAL_WINDOW_SIZE, 1]));
+        assert.equal((await client.frameOf(h2.DATA, 1)).payload.toString(), 'a');
+        client.windowUpdate(1, 5);
+        const rest = await client.frameOf(h2.DATA, 1);
+        assert.equal(rest.payload.toString(), 'bc');
+        assert.equal(rest.flags, h2.END_STREAM);
+        await client.ping();
+      },
+    ));
 
   it('a slow reader holds back its backend, and others go on', () =>
     withHttp2({}, async ({ connect, request, connections }) => {
