@@ -104,7 +104,7 @@ export class AppliedTable {
     return this.#table?.verifiesClients ?? false;
   }
 
-  /** The authority of the domain under this server name; null when it asks for no certificate. */
+  /** The authority of the domain under this server name (empty for none, which is `*`); null when it asks for no certificate. */
   clientAuthority(serverName: string): ClientAuthority | null {
     return this.#table?.domainOf(serverName)?.clientAuthority ?? null;
   }

@@ -165,7 +165,7 @@ export class Front {
     // known before the handshake begins.
     const begin = ({ serverName, ticketKeyName }: ClientHello, bytes: Buffer) => {
       if (bytes.length > 0) socket.unshift(bytes);
-      const authority = serverName === null ? null : table.clientAuthority(serverName);
+      const authority = table.clientAuthority(serverName ?? '');
       const role = { authority, former: tls.isFormer(ticketKeyName) };
       this.#secureServers.handshake(socket, spec, role, { header, serverName });
     };

@@ -86,9 +86,8 @@ export class SecureServers {
     // needs it lets nobody in.
     const below = (socket as { readonly _parent?: net.Socket })._parent;
     const arrival = (below === undefined ? undefined : this.#arrivals.get(below)) ?? null;
-    const serverName = arrival?.serverName ?? null;
-    if (authority !== null && serverName !== null)
-      noteTlsClient(socket, clientOf(socket, authority, serverName));
+    if (authority !== null && arrival !== null)
+      noteTlsClient(socket, clientOf(socket, authority, arrival.serverName ?? ''));
     this.#onSocket(socket, spec, arrival);
   }
 }

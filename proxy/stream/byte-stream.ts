@@ -8,7 +8,7 @@
 export interface TlsClient {
   /** Digest of the authority whose certificates were asked for. */
   readonly authority: string;
-  /** The name it asked for. Node forgets that of a session of TLS 1.2 that is resumed: `tls.serverName` is null then. */
+  /** The name it asked for; empty for none. Node forgets that of a session of TLS 1.2 that is resumed: `tls.serverName` is null then. */
   readonly serverName: string;
   /** Whether it showed one that this authority signed and that was in force at the handshake. */
   readonly verified: boolean;

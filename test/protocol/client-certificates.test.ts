@@ -231,6 +231,22 @@ describe('client certificates', () => {
       assert.equal((await ask(front, client, 'safe.test')).answer.status, 200);
     }));
 
+  it('a default domain asks those who name nobody, too', () =>
+    withSites(async (front) => {
+      const clientCertificates = { ca: authority.certificate };
+      front.apply({ kind: 'domain', name: '*', routes: [{ service: 'web' }], clientCertificates });
+      for (const servername of [null, 'open.test']) {
+        const client = await connect(front, servername, ann);
+        const { answer, heard } = await ask(front, client, '192.0.2.1');
+        assert.equal(answer.status, 200);
+        assert.equal(heard!.fields.get('x-client-cert-subject'), 'CN=ann');
+        const none = await connect(front, servername, null);
+        assert.equal((await ask(front, none, '192.0.2.1')).answer.status, 403);
+        client.socket.destroy();
+        none.socket.destroy();
+      }
+    }));
+
   it('plain HTTP on the port is told as ever, and a ClientHello in pieces is understood', () =>
     withSites(async (front) => {
       const plain = await front.client();
