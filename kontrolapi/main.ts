@@ -22,6 +22,7 @@ import { openApiOperation } from './http/open-api.ts';
 import type { Operation } from './http/operation.ts';
 import { createRouter, finishRouter } from './http/router.ts';
 import { listen } from './http/server.ts';
+import { deadKeys } from './lint/dead-keys.ts';
 import { LiveService } from './live/service.ts';
 import { NodeWatch } from './nodes/node-watch.ts';
 import { nodeOperations } from './nodes/operations.ts';
@@ -118,7 +119,20 @@ function createContext(
   const rules = rulesOfKinds({ live: store.live, settings, clock });
   const present = new Present(store, log);
   const confirmations = new Confirmations(store.live, clock);
-  const writer = new Writer({ store, bus, present, clock, log, rules, confirmations });
+  const nodes: NodeWatch = new NodeWatch(store, bus, clock, () =>
+    present.loaded ? { name: 'kontrolapi', seq: present.seq, hash: present.hash } : null,
+  );
+  const questions = new NodeQuestions(bus, clock, () => nodes.live());
+  const writer = new Writer({
+    store,
+    bus,
+    present,
+    clock,
+    log,
+    rules,
+    confirmations,
+    inquire: (draft, changes) => deadKeys(draft, changes, store.live, questions),
+  });
   const history = new History(store, present);
   const auth = new Auth({
     live: store.live,
@@ -127,9 +141,6 @@ function createContext(
     apiToken: settings.apiToken,
     secureCookie: settings.apiCert !== null,
   });
-  const nodes = new NodeWatch(store, bus, clock, () =>
-    present.loaded ? { name: 'kontrolapi', seq: present.seq, hash: present.hash } : null,
-  );
   const adoption = new Adoption({
     store,
     present,
@@ -152,7 +163,7 @@ function createContext(
     confirmations,
     auth,
     nodes,
-    questions: new NodeQuestions(bus, clock, () => nodes.live()),
+    questions,
     adoption,
     rules,
   };

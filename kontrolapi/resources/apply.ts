@@ -59,7 +59,7 @@ export function applyOperations(context: ApiContext): Operation[] {
       access: CHANGERS,
       query: writeQuery,
       bodyLimit: APPLY_LIMIT,
-      async handle({ body, query, caller, signal }) {
+      async handle({ body, query, caller, address, signal }) {
         const owner = body.owner ?? null;
         if (owner === null && body.prune === true) {
           throw new KontrolError('invalid', undefined, [
@@ -73,6 +73,7 @@ export function applyOperations(context: ApiContext): Operation[] {
             author: caller.name,
             message: query.message ?? body.message ?? '',
             confirmWithinMs: query.confirmWithin,
+            address,
             locate: (kind, name) => prefixes.get(`${kind}/${name}`) ?? '',
             async decide(view) {
               refuseOthers(view, wanted);

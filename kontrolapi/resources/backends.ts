@@ -15,7 +15,7 @@ import { type WriteQuery, writeQuery } from '../http/query.ts';
 import { sameDocument } from '../revisions/difference.ts';
 import type { Doc, Held } from '../revisions/view.ts';
 import { noSuch, presentName } from './kind-names.ts';
-import { writeObject } from './objects.ts';
+import { writeCallOf, writeObject } from './objects.ts';
 
 const COLLECTION = '/v1/services/{service}/keys/{key}/backends';
 const ONE = `${COLLECTION}/{address}`;
@@ -92,12 +92,11 @@ function change(
   if (!keyNumber.safeParse(key).success) {
     throw new KontrolError('invalid', undefined, [{ path: 'key', message: 'a key is a positive integer' }]);
   }
-  const { query, headers, caller, signal } = call;
   return writeObject(
     context,
     'service',
     name,
-    { query, headers, author: caller.name, signal },
+    writeCallOf(call),
     (held) => withBackends(name, held, key, edit),
     (doc) => {
       const backends = (doc as unknown as Service).keys?.[key]?.backends ?? [];

@@ -3,7 +3,13 @@ import { z } from 'zod';
 import { COLLECTIONS, type Kind, SCHEMAS, SETTINGS_NAME } from '../../shared/model/kinds.ts';
 import { CHANGERS, READERS } from '../auth/caller.ts';
 import type { ApiContext } from '../context.ts';
-import { type Answer, type Operation, operation, operationWithRawBody } from '../http/operation.ts';
+import {
+  type Answer,
+  type Call,
+  type Operation,
+  operation,
+  operationWithRawBody,
+} from '../http/operation.ts';
 import { checkPreconditions, etagOf, isNotModified } from '../http/preconditions.ts';
 import { pageLimit, type WriteQuery, writeQuery } from '../http/query.ts';
 import { answerWrite } from '../revisions/answer.ts';
@@ -60,13 +66,14 @@ function kindOperations(context: ApiContext, kind: Kind): Operation[] {
       summary: `Delete a ${kind}`,
       access: CHANGERS,
       query: writeQuery,
-      async handle({ params, query, headers, caller, signal }) {
+      async handle({ params, query, headers, caller, address, signal }) {
         const name = presentName(kind, params.name ?? '');
         const outcome = await context.writer.submit(
           {
             author: caller.name,
             message: query.message ?? '',
             confirmWithinMs: query.confirmWithin,
+            address,
             decide(view) {
               const held = view.get(kind, name);
               checkPreconditions(headers, held?.rev ?? null);
@@ -112,10 +119,10 @@ function writeOperations(
       summary: kind === 'settings' ? 'Replace the settings' : `Create or replace a ${kind}`,
       access: CHANGERS,
       query: writeQuery,
-      handle({ params, query, body, headers, caller, signal }) {
-        const name = newName(kind, nameIn(params));
-        const input = withName(kind, body, name);
-        return writeObject(context, kind, name, { query, headers, author: caller.name, signal }, () => input);
+      handle(call) {
+        const name = newName(kind, nameIn(call.params));
+        const input = withName(kind, call.body, name);
+        return writeObject(context, kind, name, writeCallOf(call), () => input);
       },
     }),
     operationWithRawBody(z.record(z.string(), z.unknown()), {
@@ -124,11 +131,11 @@ function writeOperations(
       summary: `Change some fields by JSON merge patch (RFC 7396)`,
       access: CHANGERS,
       query: writeQuery,
-      handle({ params, query, body, headers, caller, signal }) {
-        const name = presentName(kind, nameIn(params));
-        return writeObject(context, kind, name, { query, headers, author: caller.name, signal }, (held) => {
+      handle(call) {
+        const name = presentName(kind, nameIn(call.params));
+        return writeObject(context, kind, name, writeCallOf(call), (held) => {
           if (held === undefined && kind !== 'settings') throw noSuch(kind, name);
-          return withName(kind, mergePatch(held?.doc ?? {}, body) as Doc, name);
+          return withName(kind, mergePatch(held?.doc ?? {}, call.body) as Doc, name);
         });
       },
     }),
@@ -140,7 +147,19 @@ export interface WriteCall {
   readonly query: WriteQuery;
   readonly headers: Parameters<typeof checkPreconditions>[0];
   readonly author: string;
+  /** Of the caller. */
+  readonly address: string;
   readonly signal: AbortSignal;
+}
+
+export function writeCallOf({
+  query,
+  headers,
+  caller,
+  address,
+  signal,
+}: Call<WriteQuery, unknown>): WriteCall {
+  return { query, headers, author: caller.name, address, signal };
 }
 
 /** Writes the object that `make` gives for the present one, and answers it as it is stored then. */
@@ -159,6 +178,7 @@ export async function writeObject(
       author: call.author,
       message: call.query.message ?? '',
       confirmWithinMs: call.query.confirmWithin,
+      address: call.address,
       async decide(view: View) {
         const held = view.get(kind, name);
         // The settings are there from the start, at revision 0.

@@ -7,7 +7,7 @@ import type { Outcome } from './writer.ts';
 /**
  * `content` is what the call is about; it is joined by `seq`, `written` (false when all was so already: then `seq` is
  * the newest revision, which somebody else wrote) and `warnings`, by `confirm` when the change is undone unless
- * confirmed, by `changes` and `dryRun` for a dry run, by `nodes` (and `pending`) for `wait=all`. The status is 202
+ * confirmed, by `changes`, `effect` and `dryRun` for a dry run, by `nodes` (and `pending`) for `wait=all`. The status is 202
  * while nodes are pending, or not known yet: the write stands.
  */
 export async function answerWrite(
@@ -21,7 +21,8 @@ export async function answerWrite(
   const { seq, written, confirmUntil, warnings } = outcome;
   const headers = { ...more.headers, 'Kontrol-Seq': String(seq) };
   if (query.dryRun === true) {
-    return { headers, body: { dryRun: true, seq, changes: outcome.differences(), warnings } };
+    const effect = { ...outcome.effect, nodes: nodes.live().sort() };
+    return { headers, body: { dryRun: true, seq, changes: outcome.differences(), warnings, effect } };
   }
   const confirm = confirmUntil === null ? {} : { confirm: { until: new Date(confirmUntil).toISOString() } };
   const body = { ...content, seq, written, ...confirm, warnings };

@@ -69,7 +69,7 @@ export function revisionOperations(context: ApiContext, names: Names): Operation
       access: CHANGERS,
       query: writeQuery,
       bodyOptional: true,
-      async handle({ params, body, query, caller, signal }) {
+      async handle({ params, body, query, caller, address, signal }) {
         const selected = read(body);
         const seq = seqOf(params.seq);
         await context.present.catchUp();
@@ -80,6 +80,7 @@ export function revisionOperations(context: ApiContext, names: Names): Operation
             author: caller.name,
             message: query.message ?? `restore ${describeSelection(selected)} from revision ${seq}`,
             confirmWithinMs: query.confirmWithin,
+            address,
             decide: (view) => changesBackTo(view, past, selected),
           },
           query.dryRun,

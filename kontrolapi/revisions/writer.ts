@@ -11,6 +11,9 @@ import type { Log } from '../../shared/log.ts';
 import type { Kind } from '../../shared/model/kinds.ts';
 import type { Change, Revision } from '../../shared/model/revision.ts';
 import type { Store } from '../../shared/store/contract.ts';
+import type { Effect } from '../lint/effect.ts';
+import { effectOf } from '../lint/effect.ts';
+import { lint } from '../lint/lint.ts';
 import type { KindRules } from '../resources/kind-rules.ts';
 import type { Confirmations } from './confirmations.ts';
 import { type Difference, difference, effectiveChanges } from './difference.ts';
@@ -32,6 +35,8 @@ export interface Intent {
   readonly writeUnchanged?: boolean;
   /** The change is undone unless it is confirmed within this many milliseconds. */
   readonly confirmWithinMs?: number | undefined;
+  /** The address of whoever makes the change, to warn them before they lock themselves out. */
+  readonly address?: string | undefined;
   /** Number of the unconfirmed revision that this change undoes. */
   readonly undoes?: number;
   /** Where an object stands in the request, for the paths of problems; default at its top. */
@@ -48,6 +53,8 @@ export interface Outcome {
   /** Field by field. Computed when asked. */
   differences(): readonly Difference[];
   readonly warnings: readonly Warning[];
+  /** Whom it would concern; null unless it is a dry run. */
+  readonly effect: Effect | null;
   /** When the writer began to append, on the monotonic clock. */
   readonly began: number;
 }
@@ -76,6 +83,8 @@ export interface WriterOptions {
   readonly log: Log;
   readonly rules: (kind: Kind) => KindRules;
   readonly confirmations: Pick<Confirmations, 'open' | 'withdraw'>;
+  /** Warnings that take asking others; for dry runs. */
+  readonly inquire?: (draft: View, changes: readonly Change[]) => Promise<readonly Warning[]>;
 }
 
 export class Writer {
@@ -86,6 +95,7 @@ export class Writer {
   readonly #log: Log;
   readonly #rules: (kind: Kind) => KindRules;
   readonly #confirmations: WriterOptions['confirmations'];
+  readonly #inquire: NonNullable<WriterOptions['inquire']>;
   readonly #projector: Projector;
   readonly #queue: Job[] = [];
   #current: Job | null = null;
@@ -102,6 +112,7 @@ export class Writer {
     this.#log = options.log;
     this.#rules = options.rules;
     this.#confirmations = options.confirmations;
+    this.#inquire = options.inquire ?? (() => Promise.resolve([]));
     this.#projector = new Projector(options.store, options.clock, options.log);
   }
 
@@ -173,7 +184,8 @@ export class Writer {
   async #perform(job: Job): Promise<void> {
     let fresh = false;
     while (!job.settled) {
-      if (!fresh && !this.#present.loaded) {
+      // A dry run ends with what is fresh in any case: deciding twice would be for nothing.
+      if (!fresh && (job.dryRun || !this.#present.loaded)) {
         await this.#present.catchUp();
         fresh = true;
       }
@@ -200,9 +212,15 @@ export class Writer {
     const wanted = await job.intent.decide(view);
     const changes = job.intent.writeUnchanged === true ? wanted : effectiveChanges(view, wanted);
     const locate = job.intent.locate ?? atTop;
-    const warnings = validateChanges(new Draft(view, changes), changes, this.#rules, locate);
+    const draft = new Draft(view, changes);
+    const warnings = [
+      ...validateChanges(draft, changes, this.#rules, locate),
+      ...lint(draft, changes, job.intent.address ?? null, this.#clock.now()),
+    ];
     const before = changes.map(({ kind, name }) => view.get(kind, name)?.doc ?? null);
-    return { head, changes, before, warnings, began: this.#clock.monotonic() };
+    const effect = job.dryRun ? effectOf(view, draft, changes) : null;
+    if (job.dryRun) warnings.push(...(await this.#inquire(draft, changes)));
+    return { head, changes, before, warnings, effect, began: this.#clock.monotonic() };
   }
 
   /** True when the revision is in the log; then this process and the nodes know it too. */
@@ -258,16 +276,18 @@ interface Plan {
   /** The documents that the changes replace; null for what is not there. */
   readonly before: readonly (Doc | null)[];
   readonly warnings: readonly Warning[];
+  /** Null unless it is a dry run. */
+  readonly effect: Effect | null;
   readonly began: number;
 }
 
 /** `revision` is null when nothing was written. */
 function outcomeOf(plan: Plan, seq: number, revision: Revision | null): Outcome {
-  const { changes, before, warnings, began } = plan;
+  const { changes, before, warnings, effect, began } = plan;
   const differences = () => changes.map((change, index) => difference(change, before[index] ?? null));
   const confirmUntil =
     revision?.confirmWithinMs === undefined ? null : revision.at + revision.confirmWithinMs;
-  return { seq, written: revision !== null, confirmUntil, changes, differences, warnings, began };
+  return { seq, written: revision !== null, confirmUntil, changes, differences, warnings, effect, began };
 }
 
 function isAway(error: unknown): boolean {

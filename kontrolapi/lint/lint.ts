@@ -1,0 +1,70 @@
+/**
+ * What is allowed but hardly meant, said with every write and dry run: routes that nothing reaches, hosts without a
+ * certificate, marks that no template knows, rules that keep their author out. It never refuses anything.
+ */
+import type { FieldProblem } from '../../shared/errors.ts';
+import type { Domain } from '../../shared/model/domain.ts';
+import type { Change } from '../../shared/model/revision.ts';
+import type { Warning } from '../revisions/validation.ts';
+import type { View } from '../revisions/view.ts';
+import { certificateProblems, uncoveredHosts } from './certificates.ts';
+import { contradiction, lockout } from './lockout.ts';
+import { shadowedRoutes } from './shadowed-routes.ts';
+
+/** Of a large apply only the first are looked at, for as long as this, in milliseconds. */
+const MAX_OBJECTS = 2_000;
+const MAX_MS = 50;
+const MARKS: ReadonlySet<string> = new Set(['host', 'status', 'title', 'message', 'requestId', 'retryAfter']);
+
+/** `draft` has the changes already. `address` is that of the caller, if there is one. */
+export function lint(
+  draft: View,
+  changes: readonly Change[],
+  address: string | null,
+  now: number,
+): Warning[] {
+  const warnings: Warning[] = [];
+  const until = performance.now() + MAX_MS;
+  for (const { kind, name, doc } of changes.slice(0, MAX_OBJECTS)) {
+    if (doc === null) continue;
+    if (performance.now() > until) break;
+    const found: FieldProblem[] = [];
+    switch (kind) {
+      case 'domain': {
+        const domain = doc as unknown as Domain;
+        found.push(...shadowedRoutes(domain.routes ?? []), ...uncoveredHosts(domain, draft));
+        break;
+      }
+      case 'certificate':
+        found.push(...certificateProblems(doc, name, draft, now));
+        break;
+      case 'page':
+        found.push(...unknownMarks(doc.templates));
+        break;
+      case 'rule': {
+        const message = contradiction(name, draft);
+        if (message !== null) found.push({ path: 'match', message });
+        break;
+      }
+      default:
+        break;
+    }
+    const out = lockout(kind, name, doc, draft, address, now);
+    if (out !== null) found.push(out);
+    for (const { path, message } of found) warnings.push({ kind, name, path, message });
+  }
+  return warnings;
+}
+
+function unknownMarks(templates: unknown): FieldProblem[] {
+  if (typeof templates !== 'object' || templates === null) return [];
+  return Object.entries(templates).flatMap(([page, text]) => {
+    const marks = [...String(text).matchAll(/\{\{\s*([A-Za-z0-9_.-]{1,64})\s*\}\}/g)].map((match) =>
+      String(match[1]),
+    );
+    const unknown = [...new Set(marks)].filter((mark) => !MARKS.has(mark));
+    if (unknown.length === 0) return [];
+    const message = `{{${unknown.slice(0, 5).join('}}, {{')}}} stay as they are: there are only ${[...MARKS].join(', ')}`;
+    return [{ path: `templates.${page}`, message }];
+  });
+}
