@@ -44,6 +44,27 @@ describe('a request, strictly', () => {
     }
   });
 
+  it('what is just within the limits passes', async () => {
+    const fields = (count: number) => 'X: a\r\n'.repeat(count);
+    const inside = {
+      'a method of 32 characters': `${'A'.repeat(32)} / HTTP/1.1\r\nHost: a\r\n\r\n`,
+      'a hundred fields': `GET / HTTP/1.1\r\nHost: a\r\n${fields(99)}\r\n`,
+      'a head of 16 KB': `GET /${'a'.repeat(16_384 - 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'.length)} HTTP/1.1\r\nHost: a\r\n\r\n`,
+      'a host with an underscore and a port': 'GET / HTTP/1.1\r\nHost: a_b.example:65535\r\n\r\n',
+      'an IPv6 literal': 'GET / HTTP/1.1\r\nHost: [2001:db8::1]:80\r\n\r\n',
+      'chunked in any case': 'PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: CHUNKED\r\n\r\n',
+      'an extension of 1 KB': `${POST}\r\n1;${'a'.repeat(1_024)}\r\nx\r\n0\r\n\r\n`,
+    };
+    for (const [what, request] of Object.entries(inside)) {
+      await withProxy({}, async (proxy) => {
+        const client = await proxy.client();
+        client.write(request);
+        assert.ok((await (await proxy.backend.connection()).readHead()).length > 0, what);
+        assert.equal(client.received, '', what);
+      });
+    }
+  });
+
   it('an expectation that is said twice is passed on once', () =>
     withProxy({}, async (proxy) => {
       const client = await proxy.client();
