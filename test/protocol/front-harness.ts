@@ -8,7 +8,7 @@ import { Front } from '../../proxy/serving/front.ts';
 import { acceptStreams } from '../../proxy/stream/accept.ts';
 import { TlsFront } from '../../proxy/tls/tls-front.ts';
 import type { RejectedEntry, TableEntry } from '../../shared/routing/entry.ts';
-import { type ProxyOptions, TestProxy } from './harness.ts';
+import { type ProxyOptions, TestProxy, VARIANT } from './harness.ts';
 import { Wire } from './wire.ts';
 
 export interface FrontOptions extends ProxyOptions {
@@ -67,7 +67,7 @@ export class TestFront {
       listener: options.listener ?? null,
     };
     if (options.type === 'https') server.on('connection', (socket) => this.#front.acceptSecure(socket, spec));
-    else acceptStreams(server, (stream) => this.#front.accept(stream, spec), 'handle');
+    else acceptStreams(server, (stream) => this.#front.accept(stream, spec), VARIANT);
   }
 
   static async start(options: FrontOptions): Promise<TestFront> {
