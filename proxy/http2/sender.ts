@@ -2,10 +2,10 @@
  * Everything that a connection sends. Frames are composed in one block and leave in one write per turn of the event
  * loop; bodies wait for the peer's windows and for the socket, and then go round by frames, so that no stream starves.
  */
-import { ByteStore } from '../http1/byte-store.ts';
 import { BLOCK_SIZE, isOwnedBlock, returnBlock, takeBlock } from '../stream/blocks.ts';
 import type { ByteStream } from '../stream/byte-stream.ts';
 import type { HpackEncoder } from './hpack-encoder.ts';
+import { PendingBody } from './pending-body.ts';
 import * as h2 from './protocol.ts';
 
 /** The sending half of a stream. The fields belong to the sender. */
@@ -15,7 +15,7 @@ export class SendState {
   /** What the peer still takes of the body; negative after it took back some (RFC 9113 §6.9.2). */
   window = 0;
   /** Of the body, what has not been framed. */
-  readonly pending = new ByteStore();
+  readonly pending = new PendingBody();
   /** The body is complete: what is pending is the rest of it. */
   ending = false;
   /** Fields behind the body, when there are any: name and value in one buffer. */
@@ -232,12 +232,12 @@ export class Sender {
       // Those that have more come again at the end of the set, which this loop reaches, too.
       this.#waiting.delete(state);
       const { pending } = state;
-      const size = Math.min(pending.length, state.window, this.#window, h2.FRAME_SIZE);
-      const { buffer, start } = pending;
+      const { buffer, start, end } = pending;
+      const size = Math.min(end - start, state.window, this.#window);
       this.queued -= size;
       const last = state.ending && size === pending.length && state.trailers === null;
       this.#dataFrame(state, buffer, start, start + size, last ? h2.END_STREAM : 0);
-      pending.consumeTo(start + size);
+      pending.consume(size);
       if (pending.length > 0) {
         if (state.window > 0) this.#waiting.add(state);
         state.owner.onTaken();
