@@ -44,6 +44,7 @@ async function portsOf(cluster: Cluster): Promise<(readonly [shown: string, actu
     ['8080', http],
     ['8443', https],
     ['42007', internal],
+    ['7000', cluster.apiPort],
     ['3000', await freePort()],
     ['3001', await freePort()],
     ['3306', await freePort()],
@@ -91,7 +92,7 @@ class Shell {
   }
 }
 
-for (const guide of ['routing', 'firewall', 'tls', 'pages', 'caching', 'tcp']) {
+for (const guide of ['routing', 'firewall', 'tls', 'pages', 'caching', 'tcp', 'alerts', 'changes', 'explain']) {
   test(`the guide ${guide} says what happens`, async (t) => {
     // Each on a fresh Kontrol, as its reader has it: the numbers of revisions are part of what is shown.
     const cluster = await Cluster.start(1, { processes: 1 });
