@@ -16,7 +16,8 @@ it('bytes come out as they went in, whatever the sizes', () => {
       let value = 0;
       for (const each of steps) {
         if ('add' in each) {
-          const bytes = Buffer.alloc(each.add + 2, (value = (value + 1) % 251));
+          value = (value + 1) % 251;
+          const bytes = Buffer.alloc(each.add + 2, value);
           pending.append(bytes, 1, bytes.length - 1);
           expected = Buffer.concat([expected, bytes.subarray(1, -1)]);
         } else if ('take' in each) {
