@@ -3,11 +3,23 @@ import type { Backend } from '../upstream/contract.ts';
 import type { Policy } from './policy.ts';
 
 export class Broker implements Policy {
+  #seen: readonly Backend[] | null = null;
+  /** Index of the newest. */
+  #index = 0;
+
   pick<B extends Backend>(candidates: readonly B[]): B | null {
-    let newest: B | null = null;
-    for (const backend of candidates) {
-      if (newest === null || backend.since > newest.since) newest = backend;
-    }
-    return newest;
+    if (candidates !== this.#seen) this.#learn(candidates);
+    return candidates[this.#index] ?? null;
+  }
+
+  #learn(candidates: readonly Backend[]): void {
+    this.#seen = candidates;
+    this.#index = 0;
+    let newest = Number.NEGATIVE_INFINITY;
+    candidates.forEach(({ since }, index) => {
+      if (since <= newest) return;
+      newest = since;
+      this.#index = index;
+    });
   }
 }

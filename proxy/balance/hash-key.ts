@@ -11,11 +11,20 @@ export function hashText(text: string): number {
 }
 
 /** Spreads 32 bits over 32 bits, one to one. */
-export function mix(value: number): number {
+function mix(value: number): number {
   let hash = value;
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   return (hash ^ (hash >>> 16)) >>> 0;
+}
+
+/**
+ * One hash of two that are mixed already: two rounds of `mix` do. A signed number of 32 bits,
+ * for comparing only: its low bits are poor.
+ */
+export function pairHash(one: number, other: number): number {
+  const hash = Math.imul(one ^ other, 0x85ebca6b);
+  return Math.imul(hash ^ (hash >>> 15), 0xc2b2ae35);
 }
 
 /** `by`: `ip`, `uri`, `header:NAME` or `cookie:NAME`. A visitor without that field or cookie goes by address. */

@@ -6,6 +6,8 @@ import { Rotation } from './rotation.ts';
 export class LeastConnections implements Policy {
   readonly #load: Load;
   readonly #rotation: Rotation;
+  #seen: readonly Backend[] | null = null;
+  #weights = new Float64Array(0);
 
   constructor(options: PolicyOptions) {
     this.#load = options.load;
@@ -15,24 +17,44 @@ export class LeastConnections implements Policy {
   pick<B extends Backend>(candidates: readonly B[]): B | null {
     const count = candidates.length;
     if (count === 0) return null;
+    if (candidates !== this.#seen) this.#learn(candidates);
+    const weights = this.#weights;
     // The scan begins behind the last one picked, so that equals take turns.
-    let index = this.#rotation.next(candidates);
-    let best: B | null = null;
-    let bestIndex = index;
-    let bestLoad = 0;
-    for (let seen = 0; seen < count; seen++) {
-      const backend = candidates[index];
-      if (backend !== undefined) {
-        const load = this.#load(backend);
-        if (best === null || load * best.weight < bestLoad * backend.weight) {
-          best = backend;
-          bestIndex = index;
-          bestLoad = load;
-        }
-      }
-      if (++index === count) index = 0;
-    }
-    if (best !== null) this.#rotation.taken(best, bestIndex);
+    const first = this.#rotation.next(candidates);
+    const least = this.#least(candidates, weights, first, count, first);
+    const index = this.#least(candidates, weights, 0, first, least);
+    const best = candidates[index] ?? null;
+    if (best !== null) this.#rotation.taken(best, index);
     return best;
+  }
+
+  /** The least loaded of `from`…`to`, unless `least` is as little loaded as that. */
+  #least(
+    candidates: readonly Backend[],
+    weights: Float64Array,
+    from: number,
+    to: number,
+    least: number,
+  ): number {
+    const load = this.#load;
+    let best = least;
+    // In range, here and below: both are of one length.
+    let bestLoad = load(candidates[best] as Backend);
+    let bestWeight = weights[best] as number;
+    // Nobody has less than nothing: then the rest need not be looked at.
+    for (let index = from; index < to && bestLoad > 0; index++) {
+      const itsLoad = load(candidates[index] as Backend);
+      const itsWeight = weights[index] as number;
+      if (itsLoad * bestWeight >= bestLoad * itsWeight) continue;
+      best = index;
+      bestLoad = itsLoad;
+      bestWeight = itsWeight;
+    }
+    return best;
+  }
+
+  #learn(candidates: readonly Backend[]): void {
+    this.#seen = candidates;
+    this.#weights = Float64Array.from(candidates, ({ weight }) => weight);
   }
 }

@@ -4,17 +4,20 @@
  * `boundedLoad` passes over backends that carry more than that many times the mean (below 1 counts as 1).
  */
 import type { Backend, PickRequest } from '../upstream/contract.ts';
-import { hashKeyReader, hashText, mix } from './hash-key.ts';
+import { hashKeyReader, hashText, pairHash } from './hash-key.ts';
 import type { Load, Policy, PolicyOptions } from './policy.ts';
+
+const TWO_31 = 0x8000_0000;
+const TWO_32 = 0x1_0000_0000;
 
 export class Rendezvous implements Policy {
   readonly #keyOf: (request: PickRequest) => number;
   readonly #load: Load;
   readonly #bound: number;
   #seen: readonly Backend[] | null = null;
-  #hashes: number[] = [];
+  #hashes = new Uint32Array(0);
+  #weights = new Float64Array(0);
   #weight = 0;
-  #even = true;
 
   constructor(options: PolicyOptions) {
     this.#keyOf = hashKeyReader(options.hash.by);
@@ -27,16 +30,25 @@ export class Rendezvous implements Policy {
     if (candidates !== this.#seen) this.#learn(candidates);
     const key = this.#keyOf(request);
     const limit = this.#bound === 0 ? Number.POSITIVE_INFINITY : this.#limit(candidates);
+    const hashes = this.#hashes;
+    const weights = this.#weights;
     let best: B | null = null;
-    let most = Number.NEGATIVE_INFINITY;
-    for (let index = 0; index < candidates.length; index++) {
-      const backend = candidates[index];
-      if (backend === undefined) continue;
-      const hash = mix(key ^ (this.#hashes[index] ?? 0));
-      // With equal weights the hash itself is the order; else −w/ln(h), which wins in proportion to w.
-      const score = this.#even ? hash : -backend.weight / Math.log((hash + 0.5) / 0x1_0000_0000);
-      if (score > most && this.#load(backend) < limit * backend.weight) {
+    let most = 0;
+    /** The greatest score so far, for hashes as they are, in 32 bits. */
+    let scaled = 0;
+    // Both arrays are as long as the candidates.
+    for (let index = 0; index < hashes.length; index++) {
+      const hash = pairHash(key, hashes[index] as number);
+      const weight = weights[index] as number;
+      // The score is −w/ln(h), h from 0 to 1: that wins in proportion to w. As −ln(h) is at least 1−h, few need
+      // the logarithm.
+      if (weight <= (TWO_31 - 0.5 - hash) * scaled) continue;
+      const score = -weight / Math.log((hash + TWO_31 + 0.5) / TWO_32);
+      if (score <= most) continue;
+      const backend = candidates[index] as B;
+      if (limit === Number.POSITIVE_INFINITY || this.#load(backend) < limit * weight) {
         most = score;
+        scaled = score / TWO_32;
         best = backend;
       }
     }
@@ -52,8 +64,8 @@ export class Rendezvous implements Policy {
 
   #learn(candidates: readonly Backend[]): void {
     this.#seen = candidates;
-    this.#hashes = candidates.map((backend) => hashText(backend.address));
+    this.#hashes = Uint32Array.from(candidates, (backend) => hashText(backend.address));
+    this.#weights = Float64Array.from(candidates, ({ weight }) => weight);
     this.#weight = candidates.reduce((sum, backend) => sum + backend.weight, 0);
-    this.#even = candidates.every((backend) => backend.weight === candidates[0]?.weight);
   }
 }

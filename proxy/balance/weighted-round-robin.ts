@@ -9,7 +9,8 @@ export class WeightedRoundRobin implements Policy {
   readonly #random: () => number;
   #seen: readonly Backend[] | null = null;
   /** How far each candidate is ahead of its share, by its index. */
-  #credit: number[] = [];
+  #credit = new Float64Array(0);
+  #weights = new Float64Array(0);
   #total = 0;
 
   constructor(options: PolicyOptions) {
@@ -24,10 +25,12 @@ export class WeightedRoundRobin implements Policy {
 
   #turn<B extends Backend>(candidates: readonly B[]): B | null {
     const credit = this.#credit;
+    const weights = this.#weights;
     let best = 0;
     let most = Number.NEGATIVE_INFINITY;
-    for (let index = 0; index < candidates.length; index++) {
-      const now = (credit[index] ?? 0) + (candidates[index]?.weight ?? 0);
+    for (let index = 0; index < credit.length; index++) {
+      // Both arrays are as long as the candidates.
+      const now = (credit[index] as number) + (weights[index] as number);
       credit[index] = now;
       if (now > most) {
         most = now;
@@ -46,7 +49,8 @@ export class WeightedRoundRobin implements Policy {
     });
     const first = this.#seen === null;
     this.#seen = candidates;
-    this.#credit = candidates.map((backend) => before.get(backend) ?? 0);
+    this.#credit = Float64Array.from(candidates, (backend) => before.get(backend) ?? 0);
+    this.#weights = Float64Array.from(candidates, ({ weight }) => weight);
     this.#total = candidates.reduce((sum, backend) => sum + backend.weight, 0);
     if (!first) return;
     const skip = Math.floor(this.#random() * Math.min(this.#total, candidates.length));

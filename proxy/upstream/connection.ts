@@ -29,6 +29,8 @@ export class Connection implements ByteStreamHandler, Timed, Linked<Connection> 
   linkAfter: Connection | null = null;
   timerDue = 0;
   timerQueued = false;
+  timerSlot = 0;
+  timerPlace = 0;
   readonly stream: ByteStream;
   readonly owner: ConnectionOwner;
   /** Address it is connected to, in the form of `Target.text`. */

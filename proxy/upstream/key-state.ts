@@ -43,6 +43,8 @@ export class KeyState {
   readonly waiting = { request: new IntrusiveList<Waiter>(), tunnel: new IntrusiveList<Waiter>() };
   #backends: readonly KeyedBackend[] = [];
   #candidates: readonly KeyedBackend[] | null = null;
+  /** Made when it is first asked for. */
+  #byAddress: ReadonlyMap<string, KeyedBackend> | null = null;
   #nextTrial = Number.NEGATIVE_INFINITY;
   #trialTurn = 0;
 
@@ -59,6 +61,7 @@ export class KeyState {
   update(key: CompiledKey, endpointOf: (address: string) => Endpoint): void {
     const before = new Map(this.#backends.map((backend) => [backend.address, backend]));
     this.#backends = key.backends.map((spec) => updated(before.get(spec.address), spec, endpointOf));
+    this.#byAddress = null;
     this.invalidate();
   }
 
@@ -106,7 +109,8 @@ export class KeyState {
   ): KeyedBackend | null {
     const address = sticky.addressOf(request);
     if (address === null) return null;
-    const backend = this.#backends.find((candidate) => candidate.address === address);
+    this.#byAddress ??= new Map(this.#backends.map((candidate) => [candidate.address, candidate]));
+    const backend = this.#byAddress.get(address);
     if (backend === undefined || !backend.keepsPinned) return null;
     return failed.includes(backend) || avoid.includes(backend) ? null : backend;
   }
@@ -161,6 +165,7 @@ export class KeyState {
   /** The key is gone: nobody waits for it any more, and requests under way find no other backend in it. */
   close(): void {
     this.#backends = [];
+    this.#byAddress = null;
     this.invalidate();
     for (const list of [this.waiting.request, this.waiting.tunnel]) {
       for (let waiter = list.first; waiter !== null; waiter = list.first) waiter.abandon();
