@@ -22,10 +22,25 @@ export function isFailure(error: unknown): boolean {
   return error instanceof MongoError || error instanceof LateError || isSocketError(error);
 }
 
-/** Writing to a connection that was just reset: the driver lets the error of the socket through as it is. */
+/** How a socket fails on which the driver just began to write; it lets these errors through as they are. */
+const SOCKET_CODES = new Set([
+  'ECONNRESET',
+  'ECONNREFUSED',
+  'ECONNABORTED',
+  'ENOTCONN',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENETDOWN',
+  'ERR_SOCKET_CLOSED',
+  'ERR_STREAM_DESTROYED',
+  'ERR_STREAM_PREMATURE_CLOSE',
+  'ERR_STREAM_WRITE_AFTER_END',
+]);
+
 function isSocketError(error: unknown): boolean {
-  const { syscall, code } = error as NodeJS.ErrnoException;
-  return error instanceof Error && typeof syscall === 'string' && typeof code === 'string';
+  return error instanceof Error && SOCKET_CODES.has((error as NodeJS.ErrnoException).code ?? '');
 }
 
 const DUPLICATE_KEY = 11_000;
