@@ -22,6 +22,8 @@ test: check
 bench: build
 	@node dist/bench/main.js
 	@node dist/bench/decide.js
+	@node dist/bench/balance.js
+	@node dist/bench/health.js
 	@node dist/bench/scale.js
 	@node dist/bench/latency.js
 	@node dist/bench/memory.js
