@@ -206,6 +206,29 @@ describe('an answer that is for one visitor', () => {
       for (const client of clients.slice(1)) assert.equal((await client.readMessage()).status, 200);
     }));
 
+  test('is not waited for again for a while', () =>
+    sharing(async (proxy) => {
+      const mine = OK.replace('\r\n\r\n', '\r\nCache-Control: private\r\nConnection: close\r\n\r\n');
+      const { clients, backend } = await crowd(proxy, 2);
+      backend.write(mine);
+      const second = await proxy.backend.connection();
+      await second.readHead();
+      second.write(mine);
+      for (const client of clients) await client.readMessage();
+      for (const client of clients) client.write(GET);
+      for (let i = 0; i < 2; i++) {
+        const each = await proxy.backend.connection();
+        await each.readHead();
+        each.write(mine);
+      }
+      for (const client of clients) await client.readMessage();
+      proxy.passTime(10_001);
+      const later = await crowd(proxy, 2);
+      later.backend.write(OK);
+      for (const client of later.clients) assert.equal((await client.readMessage()).body, 'hello');
+      assert.equal(proxy.backend.accepted.length, 5);
+    }));
+
   test('that varies by a field goes to those who agree in it; the others wait together', () =>
     sharing(async (proxy) => {
       const speaks = (language: string) =>
@@ -299,6 +322,32 @@ describe('while several wait', () => {
       for (let i = 0; i < 17; i++) backend.write(chunk);
       backend.write('0\r\n\r\n');
       assert.equal(dechunk((await clients[0]!.readMessage()).body).length, 34 * 65_536);
+    }));
+
+  test('the first one holds the backend back, when it alone is left with an answer that is too long', () =>
+    sharing(async (proxy) => {
+      const { clients, backend } = await crowd(proxy, 2);
+      clients[0]!.socket.pause();
+      backend.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n');
+      const chunk = `100000\r\n${'x'.repeat(1_048_576)}\r\n`;
+      backend.write(chunk.repeat(24));
+      const second = await proxy.backend.connection();
+      await second.readHead();
+      second.write(OK);
+      assert.equal((await clients[1]!.readMessage()).body, 'hello');
+      // Until nothing moves any more.
+      let left = -1;
+      for (let still = 0; still < 300; still++) {
+        if (backend.socket.writableLength !== left) still = 0;
+        left = backend.socket.writableLength;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      assert.ok(left > 0, 'the backend is held back');
+      assert.ok(proxy.answers.underWay <= 1_048_576);
+      clients[0]!.socket.resume();
+      backend.write('0\r\n\r\n');
+      await clients[0]!.readBytes(24 * 1_048_576);
+      await clients[0]!.readUntil('\r\n0\r\n\r\n');
     }));
 
   test('a backend that breaks before its head is an error for all', () =>
