@@ -14,8 +14,16 @@ import {
   type Node,
   parseAllDocuments,
 } from 'yaml';
-import { KontrolError } from '../shared/errors.ts';
-import { COLLECTIONS, KINDS, type Kind, nameOf, parseObject } from '../shared/model/kinds.ts';
+import { type FieldProblem, KontrolError } from '../shared/errors.ts';
+import {
+  COLLECTIONS,
+  KINDS,
+  type Kind,
+  nameOf,
+  parseObject,
+  problemsOf as schemaProblems,
+} from '../shared/model/kinds.ts';
+import { settingsInputSchema } from '../shared/model/settings.ts';
 import { WrongUse } from './wrong-use.ts';
 
 export interface FileObject {
@@ -117,7 +125,7 @@ export function requireKind(text: string): Kind {
   return kind;
 }
 
-/** Problems of the objects by their schemas alone, each with its place; certificates may still carry their key. */
+/** Problems of the objects by their schemas alone, each with its place; certificates and alerts may still carry their secrets. */
 export function problemsOf(objects: readonly FileObject[]): string[] {
   const lines: string[] = [];
   const seen = new Map<string, FileObject>();
@@ -128,10 +136,17 @@ export function problemsOf(objects: readonly FileObject[]): string[] {
       lines.push(`${object.where('')}: ${object.kind} ${object.name} stands also at ${earlier.where('')}`);
     seen.set(`${object.kind}/${object.name}`, object);
     if (object.kind === 'certificate') continue;
-    const parsed = parseObject(object.kind, fields);
-    if (!parsed.ok)
-      for (const { path, message } of parsed.problems)
-        lines.push(`${object.where(path)}: ${path === '' ? '' : `${path}: `}${message}`);
+    for (const { path, message } of problemsOfInput(object.kind, fields))
+      lines.push(`${object.where(path)}: ${path === '' ? '' : `${path}: `}${message}`);
   }
   return lines;
+}
+
+function problemsOfInput(kind: Kind, fields: object): readonly FieldProblem[] {
+  if (kind === 'settings') {
+    const { error } = settingsInputSchema.safeParse(fields);
+    return error === undefined ? [] : schemaProblems(error);
+  }
+  const parsed = parseObject(kind, fields);
+  return parsed.ok ? [] : parsed.problems;
 }

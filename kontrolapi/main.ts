@@ -12,6 +12,8 @@ import { packageVersion } from '../shared/package-root.ts';
 import type { SettingsOfProcess } from '../shared/settings.ts';
 import type { Store } from '../shared/store/contract.ts';
 import { openStore } from '../shared/store/open.ts';
+import { alertOperations } from './alerts/operations.ts';
+import { AlertService } from './alerts/service.ts';
 import { Auth } from './auth/auth.ts';
 import { createFirstAdmin, type FirstAdmin } from './auth/first-admin.ts';
 import { authOperations } from './auth/operations.ts';
@@ -89,8 +91,10 @@ export async function startApi(
     closers.push(() => undoing.close());
     const workers = new WorkerService(context);
     closers.push(() => workers.close());
+    const alerts = new AlertService(context);
+    closers.push(() => alerts.close());
     const live = new LiveService(context);
-    const server = await listen(settings, createApp(context, workers, live));
+    const server = await listen(settings, createApp(context, workers, live, alerts));
     closers.push(() => server.close());
     closers.push(() => live.close());
     // First of all: calls that wait for nodes are answered, so that the server need not cut them.
@@ -101,6 +105,7 @@ export async function startApi(
     undoing.start();
     workers.start();
     live.start(server);
+    alerts.start();
     log.info('api_started', `the API listens on ${server.url}`, { url: server.url, store: store.type });
     return { url: server.url, firstAdmin, close };
   } catch (error) {
@@ -170,7 +175,12 @@ function createContext(
 }
 
 /** Every call of the API. Parts that are no plain calls (UI, live views) mount themselves on the app. */
-function createApp(context: ApiContext, workers: WorkerService, live: LiveService): Express {
+function createApp(
+  context: ApiContext,
+  workers: WorkerService,
+  live: LiveService,
+  alerts: AlertService,
+): Express {
   const counters = new RequestCounters();
   const operations: Operation[] = [
     ...healthOperations(context, counters),
@@ -184,6 +194,7 @@ function createApp(context: ApiContext, workers: WorkerService, live: LiveServic
     ...statsOperations(context),
     ...explainOperations(context),
     ...workers.operations,
+    ...alertOperations(alerts),
     ...live.operations,
   ];
   operations.push(openApiOperation(() => operations, packageVersion()));

@@ -26,7 +26,7 @@ export function rulesOfKinds(needs: SpecialNeeds): (kind: Kind) => KindRules {
     service: serviceRules(needs.settings),
     listener: listenerRules(),
     domain: domainRules(),
-    settings: settingsRules(),
+    settings: settingsRules(needs.live, needs.settings),
   };
   return (kind) => rules[kind];
 }

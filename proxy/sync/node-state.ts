@@ -3,7 +3,7 @@ import type { Bus } from '../../shared/bus/contract.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { EmptinessGuard } from '../../shared/emptiness-guard.ts';
 import type { Log } from '../../shared/log.ts';
-import type { NodeRecord, Quarantined } from '../../shared/model/live.ts';
+import type { NodeRecord, Quarantined, ServiceTrouble } from '../../shared/model/live.ts';
 import type { PrimaryToSync } from '../link/messages.ts';
 import type { Applied, Distributor } from './distribute.ts';
 import type { Guard } from './guard.ts';
@@ -33,6 +33,7 @@ export interface NodeParts {
   bus(): Bus | null;
   /** Whether the last-known-good copy cannot be written. */
   copyFailing(): boolean;
+  trouble(): ServiceTrouble;
   /** What is quarantined changed. */
   quarantined(list: readonly Quarantined[]): void;
   /** Something that the record says changed. */
@@ -176,6 +177,7 @@ export class NodeState {
       bus: this.busUp ? 'up' : 'down',
       ready: this.readiness().ready,
       held: this.held,
+      trouble: this.#parts.trouble(),
     };
   }
 }

@@ -40,6 +40,7 @@ import { Questions } from './questions.ts';
 import { Replica } from './replica.ts';
 import type { Ask } from './resolver.ts';
 import { SecretKeys } from './secret-keys.ts';
+import { Trouble } from './service-trouble.ts';
 import { nodeFamilies, rateFamilies, statusReport } from './status-report.ts';
 import { untilOpen } from './until-open.ts';
 
@@ -86,6 +87,7 @@ export class SyncProcess {
   readonly #stats: MergedStats;
   readonly #insight: Insight;
   readonly #rates: RateDesk;
+  readonly #trouble: Trouble;
   readonly #internal: InternalPort | null;
   readonly #defaultCertificate: DefaultCertificate;
   readonly #listeners = new ListenerStates();
@@ -128,6 +130,7 @@ export class SyncProcess {
         ),
       changed: (backends) => this.#tellBackends(backends),
     });
+    this.#trouble = new Trouble(this.#guard.table, this.#watch.health, clock);
     this.#intake = new Intake({
       guard: this.#guard,
       objects: this.#objects,
@@ -154,6 +157,7 @@ export class SyncProcess {
       replica: () => this.#replica,
       bus: () => this.#bus,
       copyFailing: () => this.#copies.failing,
+      trouble: () => this.#trouble.report(),
       quarantined: (quarantined) => this.#outbox.toPrimary({ type: 'quarantine', quarantined }),
       changed: () => this.#reporter.touch(),
     });
@@ -384,6 +388,8 @@ export class SyncProcess {
   }
 
   #tellBackends(backends: readonly BackendHealth[]): void {
+    this.#trouble.changed(backends);
+    this.#reporter.touch();
     const { settings, clock } = this.#options;
     const told = backends.slice(0, MAX_EVENT_BACKENDS).map(({ service, address, alive, problem }) => {
       return { service, address, alive, problem: problem?.slice(0, 200) ?? null };

@@ -1,9 +1,17 @@
 /** JSON Schema of what people write: for the OpenAPI document, and for editors that complete and check files. */
 import { z } from 'zod';
+import { certificateInputSchema } from './certificate.ts';
 import { VALUES_OF_MAPS } from './fields.ts';
-import { KINDS, SCHEMAS } from './kinds.ts';
+import { KINDS, type Kind, SCHEMAS } from './kinds.ts';
+import { settingsInputSchema } from './settings.ts';
 
 type Json = Readonly<Record<string, unknown>>;
+
+/** Where people write more than is stored: secrets. */
+const INPUTS: Partial<Record<Kind, z.ZodType>> = {
+  certificate: certificateInputSchema,
+  settings: settingsInputSchema,
+};
 
 /** The schema of the input, without its `$schema`. */
 export function jsonSchemaOf(schema: z.ZodType): Json {
@@ -21,7 +29,10 @@ export function jsonSchemaOf(schema: z.ZodType): Json {
 /** A document of a file for `kontrol apply`: one object, a list of them, or `{objects: […]}`. */
 export function fileSchema(): Json {
   const kinds = KINDS.map((kind) => {
-    const schema = jsonSchemaOf(SCHEMAS[kind]) as { properties?: Json; required?: readonly string[] };
+    const schema = jsonSchemaOf(INPUTS[kind] ?? SCHEMAS[kind]) as {
+      properties?: Json;
+      required?: readonly string[];
+    };
     return [
       kind,
       {

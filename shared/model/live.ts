@@ -42,6 +42,14 @@ export interface Quarantined {
   readonly lastGood: boolean;
 }
 
+/** Names at most 200 each, sorted. */
+export interface ServiceTrouble {
+  /** Services of which no backend is left alive. */
+  readonly down: readonly string[];
+  /** Backends (`service address`) that went dead and came back again and again. */
+  readonly flapping: readonly string[];
+}
+
 /** `nodes/<name>`: what a node says of itself, every few seconds and after each applied revision. */
 export interface NodeRecord {
   readonly _id: string;
@@ -64,6 +72,8 @@ export interface NodeRecord {
   readonly ready: boolean;
   /** Deletions that the emptiness guard holds back, `kind/name`; empty when there is no alarm. */
   readonly held: readonly string[];
+  /** What visitors may be about to notice; left out by nodes of an earlier version. */
+  readonly trouble?: ServiceTrouble;
   /** Increases with every write; readers time its changes on their own clock. */
   readonly beat: number;
 }

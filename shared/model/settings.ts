@@ -1,5 +1,6 @@
 /** The one object `settings`: what holds for every domain and every node. (Settings of a process: `shared/settings.ts`.) */
 import { z } from 'zod';
+import { alertsInputSchema, alertsSchema } from './alerts.ts';
 import { commonFields, duration, objectName, size } from './fields.ts';
 import { maintenanceField } from './maintenance.ts';
 import { timeoutsSchema } from './service.ts';
@@ -41,9 +42,13 @@ export const settingsSchema = z.strictObject({
       revisions: z.number().int().min(10).optional(),
     })
     .optional(),
+  alerts: alertsSchema.optional(),
   ...commonFields,
 });
 export type Settings = z.output<typeof settingsSchema>;
+
+/** What a PUT, PATCH or apply takes: secrets of alerts may be given in clear. */
+export const settingsInputSchema = settingsSchema.extend({ alerts: alertsInputSchema.optional() });
 
 /** Limits of the data path with every default filled in. Times in milliseconds, sizes in bytes, 0 = no limit. */
 export interface ResolvedLimits {

@@ -47,6 +47,7 @@ export type LiveCollection =
   | 'users'
   | 'sessions'
   | 'secrets'
+  | 'alerts'
   | 'counters'
   | 'confirmations';
 

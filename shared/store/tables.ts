@@ -33,6 +33,7 @@ const LIVE = new Map<LiveCollection, Table>(
       'secrets',
       'counters',
       'confirmations',
+      'alerts',
     ] as const
   ).map((name) => [name, { name, version: 'v', token: 'w' }]),
 );

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ManualClock } from '../../shared/clock.ts';
+import { serviceEntry, tableOf } from '../../shared/routing/fixtures.ts';
+import { Trouble } from './service-trouble.ts';
+
+const backends = (...states: string[]) => ({
+  latest: 1,
+  keys: { '1': { backends: states.map((state, i) => ({ address: `10.0.0.${i + 1}:80`, state })) } },
+});
+
+function troubleOf(entries: Parameters<typeof tableOf>[0], dead: readonly string[] = []) {
+  const clock = new ManualClock();
+  const health = { of: (_: string, address: string) => ({ alive: !dead.includes(address) }) };
+  return { clock, trouble: new Trouble(tableOf(entries), health, clock) };
+}
+
+test('a service is down when no backend that serves is alive', () => {
+  const entries = [
+    serviceEntry('alive', backends('ready', 'ready')),
+    serviceEntry('drained', backends('maintenance', 'drain')),
+    serviceEntry('empty', { latest: 1, keys: { '1': {} } }),
+    serviceEntry('never', { keys: {} }),
+    serviceEntry('off', { enabled: false, ...backends('ready') }),
+  ];
+  const { trouble } = troubleOf(entries, ['10.0.0.1:80']);
+  assert.deepEqual(trouble.report().down, ['empty']);
+  const all = troubleOf(entries, ['10.0.0.1:80', '10.0.0.2:80']);
+  assert.deepEqual(all.trouble.report().down, ['alive', 'empty']);
+});
+
+test('a backend flaps after six changes within ten minutes, until it has been calmer', () => {
+  const { clock, trouble } = troubleOf([]);
+  const change = () => {
+    trouble.changed([{ service: 'web', address: '10.0.0.1:80' }]);
+    clock.advance(60_000);
+  };
+  for (let i = 0; i < 5; i++) change();
+  assert.deepEqual(trouble.report().flapping, []);
+  change();
+  assert.deepEqual(trouble.report().flapping, ['web 10.0.0.1:80']);
+  clock.advance(300_000);
+  assert.deepEqual(trouble.report().flapping, ['web 10.0.0.1:80']);
+  clock.advance(200_000);
+  assert.deepEqual(trouble.report().flapping, []);
+  for (let i = 0; i < 10_000; i++) trouble.changed([{ service: 'web', address: `10.0.0.1:${i}` }]);
+  assert.deepEqual(trouble.report().flapping, []);
+});
