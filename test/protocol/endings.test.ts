@@ -7,8 +7,8 @@ import { ownedBlocks } from '../../proxy/stream/blocks.ts';
 import { ENDINGS, HeldConnector, realConnector, Stage } from './endings.ts';
 import { type TestProxy, withProxy } from './harness.ts';
 
-/** Of each ending; `make leaks` plays more. */
-const ROUNDS = Number(process.env['LEAK_ROUNDS'] ?? 100);
+/** Of each ending, and `make test` plays them on each kind of socket; `make leaks` plays more. */
+const ROUNDS = Number(process.env['LEAK_ROUNDS'] ?? 60);
 /** Growth of the heap that is no leak: what the engine and the test hold on to once. */
 const HEAP_SLACK = 6_000_000;
 

@@ -121,11 +121,11 @@ describe('an answer that is not valid', () => {
 });
 
 describe('the connection of a backend', () => {
-  for (const head of [
-    'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok',
-    'HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok',
-  ]) {
-    it(`is not used again when it says so: ${head.slice(0, 36).trim()}`, () =>
+  for (const [what, head] of Object.entries({
+    'Connection: close': 'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok',
+    'HTTP/1.0': 'HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok',
+  })) {
+    it(`is not used again when it says so: ${what}`, () =>
       withProxy({}, async (proxy) => {
         const client = await proxy.client();
         client.write(`GET / HTTP/1.1\r\n${HOST}`);
