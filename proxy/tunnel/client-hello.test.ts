@@ -4,7 +4,7 @@ import net from 'node:net';
 import { before, describe, test } from 'node:test';
 import tls from 'node:tls';
 import fc from 'fast-check';
-import { MAX_CLIENT_HELLO, parseClientHello } from './client-hello.ts';
+import { parseClientHello } from './client-hello.ts';
 
 /** What OpenSSL sends for these options. */
 async function helloOf(options: tls.ConnectionOptions): Promise<Buffer> {
@@ -166,9 +166,22 @@ describe('ClientHello', () => {
   test('is bounded', () => {
     const long = Buffer.from(record(handshake(body(extension(21, new Array(16_000).fill(0))))));
     assert.equal(said(long), 'name null');
-    const tiny = handshake(body(extension(21, new Array(4_000).fill(0)))).flatMap((byte) => record([byte]));
-    assert.equal(said(Buffer.from(tiny).subarray(0, MAX_CLIENT_HELLO - 1)), 'more');
-    assert.equal(said(Buffer.from(tiny).subarray(0, MAX_CLIENT_HELLO)), 'bad');
+    const whole = handshake(body(extension(21, new Array(16_000).fill(0))));
+    const pieces = (size: number, count: number) =>
+      Buffer.from(
+        Array.from({ length: count }, (_, at) => record(whole.slice(at * size, (at + 1) * size))).flat(),
+      );
+    assert.equal(said(pieces(64, 10)), 'more');
+    assert.equal(said(pieces(64, 100)), 'bad', 'more bytes than it may have, with the heads of its records');
+    const longest = (length: number) =>
+      Buffer.from(record(handshake(body(extension(21, new Array(length).fill(0))))));
+    const most = 16_384 - longest(0).length;
+    assert.equal(said(longest(most)), 'name null');
+    assert.equal(said(longest(most).subarray(0, -1)), 'more');
+    assert.equal(said(longest(most + 1)), 'bad');
+    assert.equal(said(longest(most + 1).subarray(0, 100)), 'bad');
+    assert.equal(said(pieces(1, 256)), 'more');
+    assert.equal(said(pieces(1, 257)), 'bad', 'more records than it may have');
   });
 
   test('any bytes at all get a verdict that more bytes do not change', () => {

@@ -1,6 +1,6 @@
 /**
  * Reads a TLS ClientHello (RFC 8446 §4.1.2) without answering it: the name it asks for (RFC 6066 §3), and under which
- * key the session was kept that it wants to resume. Strict and bounded; the message may be spread over any number of records. What it does not know (GREASE, ECH) it passes over.
+ * key the session was kept that it wants to resume. Strict and bounded; the message may be spread over many records. What it does not know (GREASE, ECH) it passes over.
  */
 
 export interface ClientHello {
@@ -15,7 +15,10 @@ export const MAX_CLIENT_HELLO = 16_384;
 /** The fatal alert `unrecognized_name` (RFC 6066 §3) in a record of its own, as a server that knows no such name answers. */
 export const UNRECOGNIZED_NAME = Buffer.from([0x15, 0x03, 0x03, 0, 2, 2, 112]);
 
+/** In as many records at most: each is looked at again with every byte that comes. */
+const MAX_RECORDS = 256;
 const RECORD_HEADER = 5;
+const MESSAGE_HEADER = 4;
 const MAX_RECORD = 16_384;
 const HANDSHAKE = 22;
 const CLIENT_HELLO = 1;
@@ -39,36 +42,68 @@ export function parseClientHello(bytes: Buffer): ClientHello | 'more' | 'bad' {
   }
 }
 
-/** The body of the handshake message, taken out of its records. */
+/**
+ * The body of the handshake message, taken out of its records. Bytes are copied once, when all are there: a message that
+ * comes in little pieces must not cost a thousand times as much.
+ */
 function reassemble(bytes: Buffer): Buffer | 'more' | 'bad' {
-  const pieces: Buffer[] = [];
+  const limit = Math.min(bytes.length, MAX_CLIENT_HELLO);
+  /** Bytes of the message so far; how many there are to be, its own head included; the length as far as it is known. */
   let have = 0;
-  for (let at = 0; at < bytes.length && at < MAX_CLIENT_HELLO; ) {
-    if (bytes[at] !== HANDSHAKE) return 'bad';
-    if (at + 1 < bytes.length && bytes[at + 1] !== 3) return 'bad';
-    // 3.0 was SSL; a first record says 3.1 or 3.3 whatever is negotiated (RFC 8446 §5.1).
-    if (at + 2 < bytes.length && ((bytes[at + 2] as number) < 1 || (bytes[at + 2] as number) > 4))
-      return 'bad';
-    if (at + RECORD_HEADER > bytes.length) return 'more';
-    const length = bytes.readUInt16BE(at + 3);
-    if (length === 0 || length > MAX_RECORD) return 'bad';
-    const piece = bytes.subarray(at + RECORD_HEADER, at + RECORD_HEADER + length);
-    pieces.push(piece);
-    have += piece.length;
-    const verdict = complete(pieces, have);
-    if (verdict !== 'more') return verdict;
-    at += RECORD_HEADER + length;
+  let needed = Number.POSITIVE_INFINITY;
+  let length = 0;
+  let records = 0;
+  for (let at = 0; at < limit; ) {
+    const content = recordAt(bytes, at);
+    if (typeof content === 'string') return content;
+    if (++records > MAX_RECORDS) return 'bad';
+    const start = at + RECORD_HEADER;
+    for (
+      let next = start;
+      next < Math.min(start + content, bytes.length) && have + next - start < MESSAGE_HEADER;
+      next++
+    ) {
+      const byte = bytes[next] as number; // next < length
+      if (have + next === start) {
+        if (byte !== CLIENT_HELLO) return 'bad';
+      } else length = length * 256 + byte;
+    }
+    const before = have;
+    have += Math.min(content, bytes.length - start);
+    if (have >= MESSAGE_HEADER) {
+      needed = MESSAGE_HEADER + length;
+      // It cannot end within what it may have: the same verdict whether its end has come or not.
+      if (start + needed - before > MAX_CLIENT_HELLO) return 'bad';
+    }
+    if (have >= needed) return collect(bytes, needed);
+    at = start + content;
   }
   return 'more';
 }
 
-function complete(pieces: readonly Buffer[], have: number): Buffer | 'more' | 'bad' {
-  const message = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces, have);
-  if (have > 0 && message[0] !== CLIENT_HELLO) return 'bad';
-  if (have < 4) return 'more';
-  const length = message.readUIntBE(1, 3);
-  if (length > MAX_CLIENT_HELLO) return 'bad';
-  return have < 4 + length ? 'more' : message.subarray(4, 4 + length);
+/** Bytes in the record that begins at `at`, those included that have not come yet. */
+function recordAt(bytes: Buffer, at: number): number | 'more' | 'bad' {
+  if (bytes[at] !== HANDSHAKE) return 'bad';
+  if (at + 1 < bytes.length && bytes[at + 1] !== 3) return 'bad';
+  // 3.0 was SSL; a first record says 3.1 or 3.3 whatever is negotiated (RFC 8446 §5.1).
+  const minor = at + 2 < bytes.length ? (bytes[at + 2] as number) : 1;
+  if (minor < 1 || minor > 4) return 'bad';
+  if (at + RECORD_HEADER > bytes.length) return 'more';
+  const length = bytes.readUInt16BE(at + 3);
+  return length === 0 || length > MAX_RECORD ? 'bad' : length;
+}
+
+/** The first `needed` bytes of the records' content, without the head of the message; they are all there. */
+function collect(bytes: Buffer, needed: number): Buffer {
+  const first = bytes.readUInt16BE(3);
+  if (first >= needed) return bytes.subarray(RECORD_HEADER + MESSAGE_HEADER, RECORD_HEADER + needed);
+  const message = Buffer.allocUnsafe(needed);
+  for (let at = 0, have = 0; have < needed; ) {
+    const length = bytes.readUInt16BE(at + 3);
+    have += bytes.copy(message, have, at + RECORD_HEADER, at + RECORD_HEADER + length);
+    at += RECORD_HEADER + length;
+  }
+  return message.subarray(MESSAGE_HEADER);
 }
 
 class Malformed extends Error {}
