@@ -59,6 +59,8 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
   #headDue = false;
   /** Inside `start`…`flush`: what is sent waits for the first bytes of the body. */
   #corked = false;
+  /** What was composed stands in the outbox; whatever ends the request before it leaves takes it out again. */
+  #composed = false;
   /** Body that came before there was a connection; the client is held back meanwhile. */
   #stash: Buffer[] = [];
   #requestDone = false;
@@ -119,7 +121,7 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
     const connection = this.#connection;
     if (connection === null || !this.#active) return;
     if (this.#headDue) this.#composeHead(connection);
-    if (requestOutbox.length > 0) this.#wrote(requestOutbox.flush(connection.stream));
+    if (requestOutbox.length > 0) this.#sendComposed(connection);
     if (this.#answering) return;
     if (this.#requestDone || (this.#request.visitor.head.expectContinue && !this.#informed))
       this.#awaitAnswer();
@@ -299,6 +301,7 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
   #composeHead(connection: UpstreamConnection): void {
     this.#headDue = false;
     writeRequestHead(requestOutbox, this.#request);
+    this.#composed = true;
     for (const piece of this.#stash) this.#sendBody(connection, piece, 0, piece.length);
     if (this.#stash.length > 0) this.#stash = [];
   }
@@ -310,9 +313,15 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
         requestOutbox.bytes(buffer, start, end);
         return;
       }
+      this.#composed = false;
       this.#wrote(requestOutbox.flush(stream));
     }
     this.#wrote(stream.writeShared(buffer, start, end));
+  }
+
+  #sendComposed({ stream }: UpstreamConnection): void {
+    this.#composed = false;
+    this.#wrote(requestOutbox.flush(stream));
   }
 
   /** After a write to the backend. */
@@ -391,6 +400,8 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
     this.#connection = null;
     this.#reader.stop();
     connection?.discard(failure);
+    if (this.#composed) requestOutbox.begin(0);
+    this.#composed = false;
   }
 
   #over(): void {
