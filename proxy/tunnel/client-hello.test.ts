@@ -167,9 +167,9 @@ describe('ClientHello', () => {
     const long = Buffer.from(record(handshake(body(extension(21, new Array(16_000).fill(0))))));
     assert.equal(said(long), 'name null');
     const whole = handshake(body(extension(21, new Array(16_000).fill(0))));
-    const pieces = (size: number, count: number) =>
+    const pieces = (size: number, count: number, message = whole) =>
       Buffer.from(
-        Array.from({ length: count }, (_, at) => record(whole.slice(at * size, (at + 1) * size))).flat(),
+        Array.from({ length: count }, (_, at) => record(message.slice(at * size, (at + 1) * size))).flat(),
       );
     assert.equal(said(pieces(64, 10)), 'more');
     assert.equal(said(pieces(64, 100)), 'bad', 'more bytes than it may have, with the heads of its records');
@@ -180,8 +180,10 @@ describe('ClientHello', () => {
     assert.equal(said(longest(most).subarray(0, -1)), 'more');
     assert.equal(said(longest(most + 1)), 'bad');
     assert.equal(said(longest(most + 1).subarray(0, 100)), 'bad');
-    assert.equal(said(pieces(1, 256)), 'more');
-    assert.equal(said(pieces(1, 257)), 'bad', 'more records than it may have');
+    const short = handshake(body(extension(21, new Array(200).fill(0))));
+    assert.equal(said(pieces(1, 256, short)), 'more');
+    assert.equal(said(pieces(1, 257, short)), 'bad', 'more records than it may have');
+    assert.equal(said(pieces(2, Math.ceil(short.length / 2), short)), 'name null');
   });
 
   test('any bytes at all get a verdict that more bytes do not change', () => {
