@@ -63,6 +63,8 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   #unsaid = 0;
   /** The stream whose exchange has something to send at the end of this event. */
   #corked: Http2Stream | null = null;
+  /** Streams whose requests have begun in this turn: their heads wait for the first bytes of their bodies. */
+  readonly #begun: Http2Stream[] = [];
   /** Of the DATA frame under way. */
   #dataStream: Http2Stream | null = null;
   #dataId = 0;
@@ -183,6 +185,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
       this.onViolation(h2.PROTOCOL_ERROR);
       return;
     }
+    this.uncork();
     const code = this.#frame(type, flags, id, buffer, start, end);
     if (code !== h2.NO_ERROR) this.onViolation(code);
   }
@@ -240,7 +243,18 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   uncork(): void {
     const stream = this.#corked;
     this.#corked = null;
-    if (stream?.exchange.active) stream.exchange.flush();
+    stream?.uncork();
+  }
+
+  /** The body of this stream, whose exchange has begun, may come at once. */
+  begun(stream: Http2Stream): void {
+    this.#begun.push(stream);
+    this.sender.wake();
+  }
+
+  onTurn(): void {
+    for (const stream of this.#begun) if (stream.corked) stream.uncork();
+    this.#begun.length = 0;
   }
 
   /** A new stream: `opened` before its exchange begins. */
@@ -391,6 +405,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
     if (length > 0) this.#idleFrames.restore(1);
     else if (!this.#dataEnds && this.#idle(1) !== h2.NO_ERROR) return h2.ENHANCE_YOUR_CALM;
     const stream = this.streams.get(id);
+    if (this.#corked !== stream) this.uncork();
     if (stream === undefined) return this.ended.resetByUs(id) ? h2.NO_ERROR : h2.STREAM_CLOSED;
     if (stream.remoteEnded) {
       stream.fail('bad_request', h2.STREAM_CLOSED);
@@ -444,6 +459,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
     this.#closed = true;
     this.#headTimed = false;
     this.#corked = null;
+    this.#begun.length = 0;
     this.#dataStream = null;
     this.#reader.stop();
     this.#intake.close();

@@ -26,9 +26,10 @@ export interface IntakeHost extends StreamHost {
   readonly initialWindow: number;
   /** A stream was opened; its exchange begins next. */
   opened(): void;
+  /** An exchange has begun whose body is still to come: its head waits for that, or for the end of the turn. */
+  begun(stream: Http2Stream): void;
   /** What this stream sends to its backend leaves with the next bytes of its body, or at the end of the event. */
   cork(stream: Http2Stream): void;
-  uncork(): void;
   /** Resets a stream that was not opened. */
   refuseStream(id: number, code: number): void;
 }
@@ -108,7 +109,6 @@ export class RequestIntake {
   }
 
   #complete(id: number): number {
-    this.#host.uncork();
     const stream = this.#host.streams.get(id);
     let code: number;
     if (stream !== undefined) code = this.#trailers(stream);
@@ -191,8 +191,11 @@ export class RequestIntake {
     stream.begin(trusted ? identifyForwarded(head.fields, direct, this.#environment.trusts) : direct);
     // The answer may have been complete at once.
     if (stream.id !== id || !exchange.active) return;
-    if (head.hasBody) this.#host.cork(stream);
-    else exchange.flush();
+    if (!head.hasBody) exchange.flush();
+    else {
+      stream.corked = true;
+      this.#host.begun(stream);
+    }
   }
 
   #answerRefused(stream: Http2Stream, cause: CauseCode): void {

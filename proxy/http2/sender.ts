@@ -55,6 +55,8 @@ export interface SendOwner {
 }
 
 export interface SenderOwner {
+  /** The end of a turn of the event loop in which something was composed, or `wake` was called. */
+  onTurn(): void;
   /** The peer makes us answer and reads nothing. */
   onFlooded(): void;
   onException(error: unknown): void;
@@ -249,6 +251,14 @@ export class Sender {
 
   // Sending.
 
+  /** The owner wants the end of this turn, whether something is composed or not. */
+  wake(): void {
+    if (this.#scheduled || this.#closed) return;
+    this.#scheduled = true;
+    if (dirty.length === 0) setImmediate(flushAll);
+    dirty.push(this);
+  }
+
   /** Sends what was composed, at once. */
   flush(): void {
     const block = this.#block;
@@ -261,7 +271,9 @@ export class Sender {
   /** From the loop over all senders. */
   flushTurn(): void {
     this.#scheduled = false;
+    if (this.#closed) return;
     try {
+      this.#owner.onTurn();
       this.flush();
       if (this.#stream.pendingBytes > MAX_UNREAD) this.#owner.onFlooded();
     } catch (error) {
@@ -321,11 +333,7 @@ export class Sender {
     }
     block ??= takeBlock();
     this.#block = block;
-    if (!this.#scheduled) {
-      this.#scheduled = true;
-      if (dirty.length === 0) setImmediate(flushAll);
-      dirty.push(this);
-    }
+    if (!this.#scheduled) this.wake();
     const at = this.#length;
     this.#length = at + h2.FRAME_HEAD + size;
     // In range: the room was made above.

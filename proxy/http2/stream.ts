@@ -71,6 +71,8 @@ export class Http2Stream implements Visitor, SendOwner, Timed {
   receiveWindow = 0;
   /** The client has sent everything. */
   remoteEnded = false;
+  /** Its exchange has begun, and nothing was sent to a backend yet. */
+  corked = false;
   readonly #environment: Environment;
   readonly #watch = new BodyWatch();
   #host: StreamHost;
@@ -124,6 +126,7 @@ export class Http2Stream implements Visitor, SendOwner, Timed {
     this.send.begin(id, sendWindow);
     this.receiveWindow = STREAM_WINDOW;
     this.remoteEnded = endStream;
+    this.corked = false;
     this.#localEnded = false;
     this.#wasReset = false;
     this.#resetByUs = false;
@@ -149,6 +152,12 @@ export class Http2Stream implements Visitor, SendOwner, Timed {
     this.exchange.begin();
     const { limits } = this.exchange;
     if (limits !== null && !this.remoteEnded) this.#watch.limits = { ...environment.limits(), ...limits };
+  }
+
+  /** What was composed for the backend leaves. */
+  uncork(): void {
+    this.corked = false;
+    if (this.exchange.active) this.exchange.flush();
   }
 
   /** Answers a request that no exchange is begun for. */
