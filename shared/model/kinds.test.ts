@@ -228,6 +228,10 @@ test('what a route may say', () => {
     [{ key: 'newest' }, 'key'],
     [{ firewall: ['A B'] }, 'firewall.0'],
     [{ maintenance: { from: 'tomorrow' } }, 'maintenance.from'],
+    [
+      { maintenance: { from: '2026-01-02T00:00:00Z', until: '2026-01-02T00:59:00+01:00' } },
+      'maintenance.until',
+    ],
     [{ maintenance: { bypass: { addresses: ['10.0.0.0/40'] } } }, 'maintenance.bypass.addresses.0'],
     [{ maintenance: { bypass: { cookie: { name: 'a=b', value: 'x' } } } }, 'maintenance.bypass.cookie.name'],
   ];

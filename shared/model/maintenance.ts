@@ -8,17 +8,22 @@ const moment = z.iso.datetime({
   message: 'expected an ISO 8601 time with its offset, like 2026-03-01T02:00:00Z',
 });
 
-const schedule = z.strictObject({
-  from: moment.nullable().optional(),
-  until: moment.nullable().optional(),
-  bypass: z
-    .strictObject({
-      addresses: z.array(addressOrCidr).max(1_000).optional(),
-      cookie: z.strictObject({ name: cookieName(), value: fieldValue() }).optional(),
-      header: z.strictObject({ name: fieldName(), value: fieldValue() }).optional(),
-    })
-    .optional(),
-});
+const schedule = z
+  .strictObject({
+    from: moment.nullable().optional(),
+    until: moment.nullable().optional(),
+    bypass: z
+      .strictObject({
+        addresses: z.array(addressOrCidr).max(1_000).optional(),
+        cookie: z.strictObject({ name: cookieName(), value: fieldValue() }).optional(),
+        header: z.strictObject({ name: fieldName(), value: fieldValue() }).optional(),
+      })
+      .optional(),
+  })
+  .refine(({ from, until }) => !from || !until || Date.parse(from) <= Date.parse(until), {
+    path: ['until'],
+    message: 'it ends before it begins',
+  });
 
 export const maintenanceField = z.union([z.boolean(), schedule]);
 export type Maintenance = z.output<typeof maintenanceField>;
