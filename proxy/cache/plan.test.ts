@@ -124,6 +124,13 @@ describe('a request waits for nobody', () => {
       assert.equal(plan({ fields, service: { cache: null } }), null);
     });
   }
+  test('of a visitor known by a certificate, shown here or to a proxy before', () => {
+    for (const asked of [{ decision: { identified: true } }, { fields: ['Client-Cert: :AAAA:'] }] as const) {
+      assert.equal(plan(asked)?.flight, null);
+      assert.equal(plan(asked)?.asked.authorization, true, 'its answer is kept only if the backend says so');
+      assert.equal(plan({ ...asked, service: { cache: null } }), null);
+    }
+  });
 });
 
 describe('a request has no plan', () => {

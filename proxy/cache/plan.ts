@@ -49,7 +49,7 @@ export function planOf(visitor: RequestSource, view: HttpRequestView, decision: 
     return null;
   if (head.fields.find(kind.UPGRADE) >= 0 || head.asterisk) return null;
   for (const name of FOR_THE_BACKEND) if (view.header(name) !== undefined) return null;
-  const asked = askedFor(view);
+  const asked = askedFor(view, decision);
   const conditions = conditionsOf(view);
   const range = view.header('range');
   const cookies = asked.cookie && coalesce?.withCookies !== true;
@@ -78,13 +78,17 @@ export function plain(path: string): string {
   return normalisePath(path)?.path ?? path;
 }
 
-function askedFor(view: HttpRequestView): AskedFor {
+function askedFor(view: HttpRequestView, decision: Forward): AskedFor {
   // A request from before Cache-Control says the same by Pragma (RFC 9111 §5.4).
   const said =
     view.header('cache-control') ?? (/no-cache/i.test(view.header('pragma') ?? '') ? 'no-cache' : undefined);
   return {
     control: parseCacheControl(said),
-    authorization: view.header('authorization') !== undefined,
+    // A certificate says who asks as much as a password does: RFC 9440 §2.4.
+    authorization:
+      view.header('authorization') !== undefined ||
+      view.header('client-cert') !== undefined ||
+      decision.identified === true,
     cookie: view.header('cookie') !== undefined,
   };
 }
