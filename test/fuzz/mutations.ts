@@ -16,6 +16,8 @@ export const REQUESTS: readonly string[] = [
   'GET /old HTTP/1.0\r\nConnection: keep-alive\r\n\r\n',
   'POST /old HTTP/1.0\r\nHost: a\r\nContent-Length: 2\r\n\r\nab',
   'POST /e HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nab',
+  'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  `PATCH /t HTTP/1.1\r\nHost: a\r\nConnection: TE, X-End\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n${CHUNKED_BODY}`,
   'GET /1 HTTP/1.1\r\nHost: a\r\n\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n',
   'POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\naGET /2 HTTP/1.1\r\nHost: a\r\n\r\n',
 ];

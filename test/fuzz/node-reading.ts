@@ -28,7 +28,12 @@ export class NodeServer {
   }
 
   static async start(): Promise<NodeServer> {
-    const server = http.createServer({ insecureHTTPParser: false, maxHeaderSize: 16_384 });
+    const server = http.createServer({
+      insecureHTTPParser: false,
+      maxHeaderSize: 16_384,
+      // Its own check, made below where its answer cannot get lost.
+      requireHostHeader: false,
+    });
     // More than we allow: how many there are is not what is compared.
     server.maxHeadersCount = 2_000;
     const node = new NodeServer(server);
@@ -58,6 +63,11 @@ export class NodeServer {
 
   #read(request: http.IncomingMessage, response: http.ServerResponse): void {
     const reading = this.#readings.get(request.socket);
+    if (request.httpVersion === '1.1' && request.headers.host === undefined) {
+      if (reading !== undefined) reading.error ??= 'status 400';
+      response.writeHead(400, { Connection: 'close' }).end();
+      return;
+    }
     let body = '';
     request.setEncoding('latin1');
     request.on('data', (data: string) => {
