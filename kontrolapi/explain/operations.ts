@@ -8,6 +8,7 @@ import { KontrolError } from '../../shared/errors.ts';
 import { parseObject, SETTINGS_NAME } from '../../shared/model/kinds.ts';
 import { decide } from '../../shared/routing/decide.ts';
 import type { Decision, RequestView } from '../../shared/routing/decision.ts';
+import type { Table } from '../../shared/routing/table.ts';
 import { READERS } from '../auth/caller.ts';
 import type { ApiContext } from '../context.ts';
 import { type Operation, operationWithBody, operationWithRawBody } from '../http/operation.ts';
@@ -100,9 +101,11 @@ async function explain(context: ApiContext, tables: ExplainTables, body: Explain
     throw new KontrolError('not_found', 'The node that served this request does not say enough about it');
   const seq = body.at ?? (record === null ? null : await revisionAt(context, request.now));
   const newest = seq === null || seq >= context.present.seq;
-  const table = newest && body.at === undefined ? await tables.present() : await tables.at(seq ?? 0);
   const recording = new Recording();
-  const decision = decide(table, request, recording);
+  const byTable = (table: Table) => decide(table, request, recording);
+  const decision = await (newest && body.at === undefined
+    ? tables.present(byTable)
+    : tables.at(seq ?? 0, byTable));
   const { host, method, rawPath, query, websocket, secure } = request;
   return {
     seq: newest ? context.present.seq : seq,

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { KontrolError } from '../../shared/errors.ts';
 import type { Kind } from '../../shared/model/kinds.ts';
 import type { EntryKind, TableEntry } from '../../shared/routing/entry.ts';
 import { country } from '../../shared/routing/geo.ts';
@@ -34,6 +35,8 @@ export class ExplainTables {
   readonly #options: TableOptions;
   #present: KeptTable | null = null;
   #reloads = 0;
+  #past: KeptTable | null = null;
+  #pastReloads = 0;
   #working: Promise<unknown> = Promise.resolve();
 
   constructor(context: ApiContext) {
@@ -42,8 +45,8 @@ export class ExplainTables {
     this.#options = { country, ...(publicHttpsPort === undefined ? {} : { publicHttpsPort }) };
   }
 
-  /** By the newest objects and the members as they are. One at a time. */
-  present(): Promise<Table> {
+  /** Answers `use` by the newest objects and the members as they are. One at a time: the table changes afterwards. */
+  present<T>(use: (table: Table) => T): Promise<T> {
     const made = this.#working.then(async () => {
       const { present, clock } = this.#context;
       const state = await present.fresh(clock);
@@ -51,7 +54,7 @@ export class ExplainTables {
         this.#present = new KeptTable(this.#options);
       this.#reloads = present.reloads;
       await this.#present.take(state.all(), await this.#members());
-      return this.#present.table;
+      return use(this.#present.table);
     });
     this.#working = made.catch(() => {
       // Half made: the next one begins afresh.
@@ -60,11 +63,24 @@ export class ExplainTables {
     return made;
   }
 
-  /** By the objects at an earlier revision; the members are those of now. Throws `history_trimmed`, `not_found`. */
-  async at(seq: number): Promise<Table> {
-    const kept = new KeptTable(this.#options);
-    await kept.take(await this.#context.history.objectsAt(seq), await this.#members());
-    return kept.table;
+  /**
+   * The same by the objects at an earlier revision; the members are those of now. The last one is kept and patched, one is made
+   * at a time: however often it is asked for, it takes one table's memory. Throws `history_trimmed`, `not_found`.
+   */
+  at<T>(seq: number, use: (table: Table) => T): Promise<T> {
+    const made = this.#working.then(async () => {
+      const objects = await this.#context.history.objectsAt(seq);
+      if (this.#past === null || this.#pastReloads !== this.#context.present.reloads)
+        this.#past = new KeptTable(this.#options);
+      this.#pastReloads = this.#context.present.reloads;
+      const { table } = this.#past;
+      await this.#past.take(objects, await this.#members());
+      return use(table);
+    });
+    this.#working = made.catch((error: unknown) => {
+      if (!(error instanceof KontrolError)) this.#past = null;
+    });
+    return made;
   }
 
   async #members(): Promise<TableEntry[]> {

@@ -2,7 +2,7 @@
  * `/v1/events`: live events over WebSocket, for people and programs that may read. By token, or by the cookie of a
  * session when the page that connects is our own. Owns every connection; closes them before the server closes.
  */
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { z } from 'zod';
@@ -81,7 +81,12 @@ export class LiveService {
   }
 
   start({ server }: ApiServer): void {
-    server.on('upgrade', (request, socket, head) => void this.#upgrade(request, socket, head));
+    server.on('upgrade', (request, socket, head) => {
+      // Without a listener an error of the socket would end the process.
+      socket.on('error', () => {});
+      if (request.headers.upgrade?.toLowerCase() === 'websocket') void this.#upgrade(request, socket, head);
+      else answerPlainly(server, request);
+    });
     this.#sources.start();
     this.#every(PING_MS, () => {
       for (const listener of this.#listeners.keys()) listener.ping();
@@ -103,8 +108,6 @@ export class LiveService {
   }
 
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    // Without a listener an error of the socket would end the process.
-    socket.on('error', () => {});
     try {
       const asked = await this.#check(request);
       if (socket.destroyed) return;
@@ -121,15 +124,15 @@ export class LiveService {
   }
 
   async #check(request: IncomingMessage): Promise<z.output<typeof query>> {
-    const url = new URL(request.url ?? '/', 'http://localhost');
-    if (url.pathname !== PATH) throw new KontrolError('not_found', `Live events are at ${PATH}`);
+    const [path, text = ''] = (request.url ?? '').split('?', 2);
+    if (path !== PATH) throw new KontrolError('not_found', `Live events are at ${PATH}`);
     if (this.#closed || this.#listeners.size >= MAX_LISTENERS)
       throw new KontrolError('rate_limited', 'Too many listen here already; try another kontrolapi');
     refuseOtherPages(request);
     const caller = await this.#context.auth.identify(request);
     if (!READERS.includes(caller.role))
       throw new KontrolError('forbidden', `${caller.name} has the role ${caller.role}, which does not read`);
-    const asked = query.safeParse(Object.fromEntries(url.searchParams));
+    const asked = query.safeParse(Object.fromEntries(new URLSearchParams(text)));
     if (!asked.success) throw new KontrolError('invalid', 'The query is not valid', problemsOf(asked.error));
     return asked.data;
   }
@@ -190,6 +193,26 @@ function refuseOtherPages({ headers }: IncomingMessage): void {
   if (origin === undefined) return;
   if (URL.canParse(origin) && new URL(origin).host === host) return;
   throw new KontrolError('forbidden', 'Live events are not for pages of other origins');
+}
+
+/**
+ * A client that offers another protocol (curl --http2 offers h2c) may be answered as if it had not (RFC 9110 §7.8),
+ * but its body went unread with the parser; one that has a body is told to send it plainly.
+ */
+function answerPlainly(server: ApiServer['server'], request: IncomingMessage): void {
+  const { socket, headers } = request;
+  if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined) {
+    refuse(socket, new KontrolError('invalid', 'Leave out Upgrade: the API speaks HTTP/1.1'));
+    return;
+  }
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.assignSocket(socket);
+  response.once('finish', () => {
+    response.detachSocket(socket);
+    socket.end();
+  });
+  server.emit('request', request, response);
 }
 
 /** An answer to an upgrade that is refused; there is no response object to write it with. */

@@ -86,9 +86,23 @@ export class Undoing {
       if (isSettled(confirmation) || this.#closed) continue;
       const left = confirmation.state === 'open' ? confirmation.until - clock.now() : 0;
       if (left > 0) next = Math.min(next, left);
-      else await this.#undo(confirmation);
+      else await this.#tryUndo(confirmation);
     }
     return next;
+  }
+
+  /** One that can never be undone must not hold up the others, nor be tried for ever. */
+  async #tryUndo(confirmation: Confirmation): Promise<void> {
+    const { confirmations, log } = this.#options;
+    try {
+      await this.#undo(confirmation);
+    } catch (error) {
+      if (!(error instanceof KontrolError) || error.status >= 500) throw error;
+      log.error('revision_not_undone', `revision ${confirmation.seq} cannot be undone: ${error.message}`, {
+        seq: confirmation.seq,
+      });
+      await confirmations.undone(confirmation, null, [`everything: ${error.message}`]);
+    }
   }
 
   async #undo(confirmation: Confirmation): Promise<void> {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -173,4 +174,27 @@ test('who floods us is cut, who loses its token is sent away, and all are told w
   } finally {
     await api.close();
   }
+});
+
+test('a client that offers another protocol is answered as if it had not; strange targets are 404', async () => {
+  const ask = (head: string) =>
+    new Promise<string>((resolve) => {
+      const socket = connect(Number(new URL(at(0).url).port), '127.0.0.1');
+      let said = '';
+      socket.on('data', (chunk) => {
+        said += chunk;
+      });
+      socket.on('close', () => resolve(said));
+      socket.write(head.replaceAll('\n', '\r\n'));
+    });
+  const offer = 'Host: x\nConnection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AAMAAABk\n';
+  const token = `Authorization: Bearer ${TOKEN}\n`;
+  assert.match(await ask(`GET /healthz HTTP/1.1\n${offer}\n`), /^HTTP\/1\.1 200 [\s\S]*"ok"/);
+  assert.match(await ask(`GET /v1/services HTTP/1.1\n${offer}${token}\n`), /^HTTP\/1\.1 200 [\s\S]*"items"/);
+  const body = `POST /v1/apply HTTP/1.1\n${offer}${token}Content-Length: 2\n\n{}`;
+  assert.match(await ask(body), /^HTTP\/1\.1 400 /);
+  const socket = 'Host: x\nConnection: Upgrade\nUpgrade: websocket\n';
+  for (const target of ['//', '/v1/events/', 'http://x:99999/', '*'])
+    assert.match(await ask(`GET ${target} HTTP/1.1\n${socket}${token}\n`), /^HTTP\/1\.1 404 /, target);
+  assert.match(await ask(`GET /v1/events HTTP/1.1\n${socket}${token}\n`), /^HTTP\/1\.1 4\d\d /);
 });
