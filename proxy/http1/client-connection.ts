@@ -39,6 +39,9 @@ type Reading = 'head' | 'body' | 'ahead' | 'nothing';
 export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, Timed {
   timerDue = 0;
   timerQueued = false;
+  timerSlot = 0;
+  timerPlace = 0;
+  servedPlace: number | undefined = undefined;
   readonly head = new RequestHead();
   readonly view = new HttpRequestView(this.head);
   readonly peer: string;
@@ -100,8 +103,6 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   get pendingBytes(): number {
     return this.#stream.pendingBytes;
   }
-
-  // From the process.
 
   /** Ends when what is under way has: at once when nothing is. */
   drain(): void {
@@ -404,8 +405,6 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     else if (this.#reading === 'ahead') this.#nextRequest();
     else this.resumeBody();
   }
-
-  // Endings.
 
   /** Whether the client has promised to send nothing more (RFC 9112 §9.6), so that nothing has to be waited for. */
   get #saidLast(): boolean {

@@ -41,6 +41,8 @@ const FIRST_TUNNEL: AcquireOptions = { ...FIRST_TRY, websocket: true };
 export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandler, ResponseEvents, Timed {
   timerDue = 0;
   timerQueued = false;
+  timerSlot = 0;
+  timerPlace = 0;
   readonly notes: BackendNotes;
   readonly outcome = null;
   readonly cacheStatus = null;

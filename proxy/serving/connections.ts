@@ -6,25 +6,38 @@ export interface ServedConnection {
   drain(): void;
   /** Ends now; tunnels say goodbye where their protocol has a word for it. */
   closeNow(): void;
+  /** Its place in `Connections`, which owns the field; absent while it has none. */
+  servedPlace?: number | undefined;
 }
 
 export class Connections {
-  readonly #open = new Set<ServedConnection>();
+  /** An array for the reason that `TimerWheel` has one. */
+  readonly #open: ServedConnection[] = [];
   #draining = false;
   #onEmpty: (() => void) | null = null;
 
   get size(): number {
-    return this.#open.size;
+    return this.#open.length;
   }
 
   add(connection: ServedConnection): void {
-    this.#open.add(connection);
+    if (connection.servedPlace !== undefined) return;
+    connection.servedPlace = this.#open.length;
+    this.#open.push(connection);
     if (this.#draining) connection.drain();
   }
 
   /** The connection has ended. */
   delete(connection: ServedConnection): void {
-    if (this.#open.delete(connection) && this.#open.size === 0) this.#onEmpty?.();
+    const place = connection.servedPlace;
+    if (place === undefined) return;
+    connection.servedPlace = undefined;
+    const last = this.#open.pop();
+    if (last !== undefined && last !== connection) {
+      this.#open[place] = last;
+      last.servedPlace = place;
+    }
+    if (this.#open.length === 0) this.#onEmpty?.();
   }
 
   /** Drains what is open and what still comes. */
@@ -35,7 +48,7 @@ export class Connections {
 
   /** Calls `onEmpty` once, when nothing is open (any more). */
   whenEmpty(onEmpty: () => void): void {
-    if (this.#open.size === 0) {
+    if (this.#open.length === 0) {
       onEmpty();
       return;
     }

@@ -82,7 +82,9 @@ export class HandleConnect {
 }
 
 function onConnected(this: ConnectRequest, status: number): void {
-  (this.owner as HandleConnect).completed(status);
+  const connect = this.owner as HandleConnect;
+  this.owner = null;
+  connect.completed(status);
 }
 
 function onRefused(connect: HandleConnect, status: number): void {

@@ -56,9 +56,11 @@ class HandleStream implements ByteStream, Timed {
   handler: ByteStreamHandler = IGNORE;
   timerDue = 0;
   timerQueued = false;
+  timerSlot = 0;
+  timerPlace = 0;
   closed = false;
   readonly tls = null;
-  readonly #node: SocketInternals;
+  readonly node: SocketInternals;
   readonly #handle: SocketHandle;
   /** Where bulk data is received; null for the shared block. */
   #block: Buffer | null = null;
@@ -88,16 +90,12 @@ class HandleStream implements ByteStream, Timed {
   #lastPending = -1;
 
   constructor(node: SocketInternals, handle: SocketHandle) {
-    this.#node = node;
+    this.node = node;
     this.#handle = handle;
     handle.owner = this;
     handle.onread = onRead;
     handle.useUserBuffer(sharedBlock);
     this.#startReading();
-  }
-
-  get node(): SocketInternals {
-    return this.#node;
   }
 
   get remoteAddress(): string {
@@ -335,13 +333,13 @@ class HandleStream implements ByteStream, Timed {
   // Writing.
 
   #send(chunk: Buffer): void {
-    const request = spareRequest ?? new this.#node.WriteRequest();
+    const request = spareRequest ?? new this.node.WriteRequest();
     spareRequest = null;
     this.#sent(request, this.#handle.writeBuffer(request, chunk), chunk);
   }
 
   #sendAll(chunks: Buffer[]): void {
-    const request = spareRequest ?? new this.#node.WriteRequest();
+    const request = spareRequest ?? new this.node.WriteRequest();
     spareRequest = null;
     this.#sent(request, this.#handle.writev(request, chunks, true), chunks);
   }
@@ -358,7 +356,7 @@ class HandleStream implements ByteStream, Timed {
       this.#writeFailed(status);
       return;
     }
-    if (this.#node.state[this.#node.lastWriteWasAsync] === 0) {
+    if (this.node.state[this.node.lastWriteWasAsync] === 0) {
       spareRequest = request;
       return;
     }
@@ -401,7 +399,7 @@ class HandleStream implements ByteStream, Timed {
 
   #shutDown(): void {
     if (this.#shutting || this.#shut) return;
-    const request = new this.#node.ShutdownRequest();
+    const request = new this.node.ShutdownRequest();
     request.oncomplete = onShutDown;
     request.owner = this;
     this.#shutting = true;
@@ -463,12 +461,14 @@ class HandleStream implements ByteStream, Timed {
     this.#error = error;
     if (reset) this.#handle.reset?.();
     else this.#handle.close();
+    this.#handle.owner = null;
     return true;
   }
 }
 
 function onRead(this: SocketHandle): Buffer | undefined {
-  const stream = this.owner as HandleStream;
+  const stream = this.owner as HandleStream | null;
+  if (stream === null) return undefined;
   const { node } = stream;
   const count = node.state[node.readBytes] as number;
   if (count > 0) return stream.received(count);
@@ -478,12 +478,14 @@ function onRead(this: SocketHandle): Buffer | undefined {
 
 function onWritten(this: WriteRequest, status: number): void {
   const stream = this.owner as HandleStream;
+  this.owner = null;
   this.held = null;
   stream.written(status);
 }
 
 function onShutDown(this: ShutdownRequest): void {
   const stream = this.owner as HandleStream;
+  this.owner = null;
   if (!stream.closed) stream.shutDone();
 }
 

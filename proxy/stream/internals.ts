@@ -6,7 +6,10 @@ import { getSystemErrorName } from 'node:util';
 
 /** A connection as libuv has it: the handle below a `net.Socket`. Methods answer 0 or a negative error of libuv. */
 export interface SocketHandle {
-  /** Whose it is; set by us. */
+  /**
+   * Whose it is; set by us. Null again in the end, here and in requests: V8's young generation takes objects of
+   * native code for live until the next full collection, and whatever they lead to survives with them.
+   */
   owner: object | null;
   /** Only ever a function: anything else ends the process at the next read. Answers what to receive into next. */
   onread: (this: SocketHandle) => Buffer | undefined;

@@ -71,6 +71,8 @@ class NetStream implements ByteStream, Timed {
   handler: ByteStreamHandler = IGNORE;
   timerDue = 0;
   timerQueued = false;
+  timerSlot = 0;
+  timerPlace = 0;
   readonly #socket: net.Socket;
   /** TLS keeps a write pending until its records are out, though it has copied the bytes: nothing to gain there. */
   readonly #keepsBlocks: boolean;

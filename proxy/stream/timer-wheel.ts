@@ -11,6 +11,10 @@ export interface Timed {
   timerDue: number;
   /** Whether it stands in a slot of the wheel. Owned by the wheel. */
   timerQueued: boolean;
+  /** The tick whose slot it stands in; it may be due later, never earlier. Owned by the wheel. */
+  timerSlot?: number;
+  /** Its place in that slot. Owned by the wheel. */
+  timerPlace?: number;
 }
 
 const TICK_MS = 100;
@@ -23,9 +27,12 @@ export class TimerWheel {
   now: number;
   readonly #origin: number;
   #tick = 1;
-  readonly #slots: Set<Timed>[] = Array.from({ length: SLOTS }, () => new Set());
-  /** The tick whose slot a queued object stands in; it may be due later, never earlier. */
-  readonly #queuedAt = new Map<Timed, number>();
+  /**
+   * Arrays and not sets: a hash table that grows and shrinks leaves old tables behind, each of which refers to the
+   * next one. In a rush of short connections they made the collector carry every one of those into its old space.
+   */
+  readonly #slots: Timed[][] = Array.from({ length: SLOTS }, () => []);
+  #size = 0;
   readonly #monotonic: () => number;
   readonly #onError: (error: unknown) => void;
   #interval: NodeJS.Timeout | null = null;
@@ -52,7 +59,7 @@ export class TimerWheel {
 
   /** How many objects the wheel still refers to; for leak tests. */
   get size(): number {
-    return this.#queuedAt.size;
+    return this.#size;
   }
 
   /**
@@ -65,7 +72,7 @@ export class TimerWheel {
     const earlier = timed.timerDue === 0 || due < timed.timerDue;
     timed.timerDue = due;
     if (!timed.timerQueued) this.#enqueue(timed, due);
-    else if (earlier && due < (this.#queuedAt.get(timed) ?? 0)) {
+    else if (earlier && due < (timed.timerSlot ?? 0)) {
       this.#dequeue(timed);
       this.#enqueue(timed, due);
     }
@@ -90,7 +97,7 @@ export class TimerWheel {
     const first = Math.max(this.#tick + 1, target - SLOTS + 1);
     this.#tick = target;
     this.now = this.#origin + target * TICK_MS;
-    for (let tick = first; tick <= target; tick++) this.#visit(tick % SLOTS);
+    for (let tick = first; tick <= target; tick++) this.#visit(tick);
   }
 
   /** Whoever is told may fail as well: that surfaces as an uncaught exception, and this turn goes on. */
@@ -105,39 +112,54 @@ export class TimerWheel {
   }
 
   #enqueue(timed: Timed, due: number): void {
+    const slot = this.#slot(due);
     timed.timerQueued = true;
-    this.#queuedAt.set(timed, due);
-    this.#slot(due % SLOTS).add(timed);
+    timed.timerSlot = due;
+    timed.timerPlace = slot.length;
+    slot.push(timed);
+    this.#size++;
   }
 
+  /** The last of its slot takes its place. */
   #dequeue(timed: Timed): void {
+    const slot = this.#slot(timed.timerSlot ?? 0);
     timed.timerQueued = false;
-    this.#slot((this.#queuedAt.get(timed) ?? 0) % SLOTS).delete(timed);
-    this.#queuedAt.delete(timed);
+    this.#size--;
+    const last = slot.pop() as Timed;
+    if (last === timed) return;
+    const place = timed.timerPlace ?? 0;
+    slot[place] = last;
+    last.timerPlace = place;
   }
 
-  #slot(index: number): Set<Timed> {
-    return this.#slots[index] as Set<Timed>;
+  #slot(tick: number): Timed[] {
+    return this.#slots[tick % SLOTS] as Timed[];
   }
 
-  #visit(index: number): void {
-    // What is added to this slot meanwhile is due a whole turn later, is seen by this loop too, and stays.
-    for (const timed of this.#slot(index)) {
-      const due = timed.timerDue;
-      if (due > this.#tick && due % SLOTS === index) {
-        this.#queuedAt.set(timed, due);
+  #visit(tick: number): void {
+    const slot = this.#slot(tick);
+    if (slot.length === 0) return;
+    const due: Timed[] = [];
+    // Backwards: what takes the place of one that leaves has been looked at.
+    for (let place = slot.length - 1; place >= 0; place--) {
+      const timed = slot[place] as Timed;
+      const at = timed.timerDue;
+      if (at > this.#tick && at % SLOTS === tick % SLOTS) {
+        timed.timerSlot = at;
         continue;
       }
       this.#dequeue(timed);
-      if (due > this.#tick) {
-        this.#enqueue(timed, due);
-      } else if (due !== 0) {
-        timed.timerDue = 0;
-        try {
-          timed.onTimeout();
-        } catch (error) {
-          this.#report(error);
-        }
+      if (at > this.#tick) this.#enqueue(timed, at);
+      else if (at !== 0) due.push(timed);
+    }
+    for (const timed of due) {
+      // Whoever ran before may have cleared or moved it.
+      if (timed.timerDue === 0 || timed.timerDue > this.#tick) continue;
+      timed.timerDue = 0;
+      try {
+        timed.onTimeout();
+      } catch (error) {
+        this.#report(error);
       }
     }
   }
