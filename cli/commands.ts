@@ -112,6 +112,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./confirm.ts'),
   },
   {
+    name: 'deploy',
+    usage: 'deploy SERVICE --key N',
+    summary: 'point a service at a build when it is live, and watch it',
+    load: () => import('./deploy.ts'),
+  },
+  {
     name: 'token',
     usage: 'token [create|delete NAME]',
     summary: 'tokens of the API',

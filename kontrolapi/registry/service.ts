@@ -7,6 +7,7 @@ import type { Settings } from '../../shared/model/settings.ts';
 import type { Caller } from '../auth/caller.ts';
 import type { ApiContext } from '../context.ts';
 import type { Operation } from '../http/operation.ts';
+import { buildOperations } from './builds.ts';
 import { rememberBuilds } from './configured-builds.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { Leases } from './leases.ts';
@@ -37,7 +38,7 @@ export class WorkerService {
     const registry = new Registry({ store, membership, leases, clock });
     this.#housekeeping = new Housekeeping({ store, registry, membership, leases, clock, log });
     const addresses = new BackendAddresses(controlPorts(settings));
-    this.operations = registryOperations({
+    const calls = registryOperations({
       registry,
       bus,
       clock,
@@ -50,6 +51,7 @@ export class WorkerService {
       ordered: (id, command) => this.#housekeeping.ordered(id, command),
       ensureKey: (service, key, caller) => this.#ensureKey(service, key, caller),
     });
+    this.operations = [...calls, ...buildOperations({ present: context.present, membership })];
   }
 
   start(): void {

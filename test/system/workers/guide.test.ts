@@ -82,8 +82,8 @@ const serves = (text: string) =>
 
 test('every command of the guide does what it says', async () => {
   const sh = blocks('sh');
-  assert.equal(sh.length, 7);
-  const [start = '', token = '', calls = '', next = '', back = '', gone = '', orders = ''] = sh;
+  assert.equal(sh.length, 8);
+  const [start = '', token = '', calls = '', next = '', deploy = '', back = '', gone = '', orders = ''] = sh;
 
   await run(start);
   await serves('build 1');
@@ -97,6 +97,7 @@ test('every command of the guide does what it says', async () => {
 
   await run(next);
   await serves('build 2');
+  assert.match(await run(deploy), /web: latest is key 2[\s\S]*"latest":2/);
   await run(back.split('\n')[0] ?? '');
   await serves('build 1');
   await run(back.split('\n')[1] ?? '');
@@ -110,7 +111,7 @@ test('every command of the guide does what it says', async () => {
 
   const inText = [...GUIDE.matchAll(/`(kontrol set [^`]+)`/g)].map((match) => match[1] ?? '');
   assert.equal(inText.length, 2);
-  for (const command of inText) assert.match(await run(command), /^revision \d+/m);
+  for (const command of inText) assert.match(await run(command), /^(revision \d+|nothing to change)/m);
 });
 
 test('the program that uses the library serves, and leaves on TERM', async () => {
