@@ -25,6 +25,7 @@ bench: build
 	@node dist/bench/balance.js
 	@node dist/bench/health.js
 	@node dist/bench/scale.js
+	@node dist/bench/control.js
 	@node dist/bench/latency.js
 	@node dist/bench/memory.js
 	@node dist/bench/workers.js
