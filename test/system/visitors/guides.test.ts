@@ -92,7 +92,17 @@ class Shell {
   }
 }
 
-for (const guide of ['routing', 'firewall', 'tls', 'pages', 'caching', 'tcp', 'alerts', 'changes', 'explain']) {
+for (const guide of [
+  'routing',
+  'firewall',
+  'tls',
+  'pages',
+  'caching',
+  'tcp',
+  'alerts',
+  'changes',
+  'explain',
+]) {
   test(`the guide ${guide} says what happens`, async (t) => {
     // Each on a fresh Kontrol, as its reader has it: the numbers of revisions are part of what is shown.
     const cluster = await Cluster.start(1, { processes: 1 });
