@@ -1,12 +1,13 @@
 /** Runs one case of a fault: a cluster of its own, the standard load, and the account of every request. */
 import { Cluster } from '../cluster.ts';
+import { BACKEND_CASES } from './backend-cases.ts';
 import { TestBackend } from './backends.ts';
 import { CASES, type FaultCase, HOST, type Relays, type Services, type Stage } from './cases.ts';
 import { Load, type Summary, summarise } from './load.ts';
 import { Relay } from './relay.ts';
 import { RELAY_CASES } from './relay-cases.ts';
 
-export const ALL_CASES: readonly FaultCase[] = [...CASES, ...RELAY_CASES];
+export const ALL_CASES: readonly FaultCase[] = [...CASES, ...BACKEND_CASES, ...RELAY_CASES];
 
 /** Runs one case; throws what it found, answers the counts. */
 export async function runCase(one: FaultCase, services: Services, seconds: number): Promise<Summary> {
