@@ -8,6 +8,7 @@ import type { CauseCode } from '../../shared/causes.ts';
 import type { AnswerReceiver } from '../http1/answer-source.ts';
 import { logFailure } from '../http1/failure.ts';
 import type { FieldLines } from '../http1/field-lines.ts';
+import { requestOutbox } from '../http1/outbox.ts';
 import type { PageOptions } from '../http1/own-answer.ts';
 import type { ResponseFraming, ResponseHead } from '../http1/response-head.ts';
 import { UpstreamRequest } from '../http1/upstream-request.ts';
@@ -82,8 +83,12 @@ export class Flight implements AnswerReceiver, Carrier {
 
   start(): void {
     if (this.#kept !== null) this.#kept.refreshing = true;
-    this.#upstream.start();
-    this.#upstream.flush();
+    try {
+      this.#upstream.start();
+      this.#upstream.flush();
+    } catch (error) {
+      this.onException(error);
+    }
   }
 
   get phase(): Phase {
@@ -260,6 +265,8 @@ export class Flight implements AnswerReceiver, Carrier {
 
   onException(error: unknown): void {
     logFailure(this.#environment.log, error, this.#request.requestId);
+    // What was being composed is sent by nobody.
+    requestOutbox.begin(0);
     const readers = [...this.#readers];
     this.#end();
     for (const reader of readers) {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
+import type { CompiledService } from '../../shared/routing/decision.ts';
 import { TestProxy } from './harness.ts';
 
 /** A decision whose last part cannot be written: the head of the request stands half composed by then. */
@@ -11,9 +12,28 @@ const BROKEN = {
   },
 };
 
-async function withBrokenPath(body: (proxy: TestProxy) => Promise<void>): Promise<void> {
+/** Fails first when the head for a backend is composed. */
+function withBrokenHost(service: CompiledService): CompiledService {
+  const config = Object.defineProperty({ ...service.config }, 'host', {
+    get() {
+      throw new Error('a defect of ours');
+    },
+  });
+  return { ...service, config };
+}
+
+async function withBrokenPath(
+  body: (proxy: TestProxy) => Promise<void>,
+  service: Record<string, unknown> = {},
+): Promise<void> {
   const proxy = await TestProxy.start({
-    decide: (view, forward) => (view.rawPath === '/broken' ? { ...forward, request: BROKEN } : forward),
+    service,
+    decide: (view, forward) => {
+      if (view.rawPath === '/broken') return { ...forward, request: BROKEN };
+      return view.rawPath === '/broken-host'
+        ? { ...forward, service: withBrokenHost(forward.service) }
+        : forward;
+    },
   });
   try {
     await body(proxy);
@@ -45,3 +65,27 @@ it('what was composed when it failed never reaches a backend with the body of an
     other.write('def');
     assert.equal(await backend.readUntil('def'), 'def');
   }));
+
+for (const service of [{ coalesce: {} }, { cache: {} }]) {
+  it(`a failure of ours in a request for several is a page for all of them, with ${Object.keys(service)[0]}`, () =>
+    withBrokenPath(async (proxy) => {
+      const clients = [await proxy.client(), await proxy.client(), await proxy.client()];
+      for (const client of clients) client.write('GET /broken-host HTTP/1.1\r\nHost: a\r\n\r\n');
+      for (const client of clients) assert.match(await client.readHead(), /^HTTP\/1\.1 500 /);
+      await proxy.record(3);
+      for (const { cause } of proxy.records) assert.equal(cause, 'internal');
+      const other = await proxy.client();
+      other.write('GET /fine HTTP/1.1\r\nHost: a\r\n\r\n');
+      let head = '';
+      while (head === '') {
+        // Connections of the broken ones end without a byte.
+        const backend = await proxy.backend.connection();
+        head = await backend.readHead().catch(() => '');
+        if (head !== '') backend.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
+      }
+      assert.match(head, /^GET \/fine HTTP\/1\.1\r\nHost: a\r\n/);
+      assert.match(await other.readHead(), /^HTTP\/1\.1 200 /);
+      await proxy.idle();
+      assert.equal(proxy.answers.underWay, 0);
+    }, service));
+}
