@@ -36,6 +36,8 @@ const DRAIN_PING = Buffer.from('kontrol!');
 export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, IntakeHost, SenderOwner {
   timerDue = 0;
   timerQueued = false;
+  timerSlot = 0;
+  timerPlace = 0;
   readonly peer: string;
   readonly trusted: boolean;
   readonly forwarding: string;

@@ -61,6 +61,8 @@ const chunk: Buffer = Buffer.allocUnsafeSlow(h2.FRAME_SIZE + 32);
 export class Http2Stream implements Visitor, SendOwner, Timed {
   timerDue = 0;
   timerQueued = false;
+  timerSlot = 0;
+  timerPlace = 0;
   readonly protocol = 'HTTP/2.0';
   readonly head = new RequestHead();
   readonly view = new HttpRequestView(this.head);
