@@ -72,10 +72,13 @@ export class HeldRequest implements AnswerSource, Held {
     const exchange = this.#exchange;
     try {
       exchange.counted(decision);
-      if (length > 0) exchange.sourceOf(decision)?.requestBody(buffer, start, end);
+      if (length > 0 && exchange.sourceOf(decision) !== null) {
+        // First, since the source may hold the body back for reasons of its own.
+        exchange.resumeBody();
+        exchange.sourceOf(decision)?.requestBody(buffer, start, end);
+      }
       if (ended) exchange.sourceOf(decision)?.requestEnd();
       exchange.sourceOf(decision)?.flush();
-      if (length > 0 && exchange.sourceOf(decision) !== null) exchange.resumeBody();
     } catch (error) {
       exchange.onException(error);
     }

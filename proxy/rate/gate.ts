@@ -340,7 +340,7 @@ export class RateGate {
       slot: 0,
       sharedSlot: -1,
       debt: 0,
-      credit: Math.floor(rate.requests / (CREDIT_PART * this.#options.processes)),
+      credit: Math.floor(rate.requests / (CREDIT_PART * Math.max(1, this.#options.processes))),
       left: rate.requests,
       resetAt: 0,
       closedUntil: 0,

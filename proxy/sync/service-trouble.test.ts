@@ -11,7 +11,8 @@ const backends = (...states: string[]) => ({
 
 function troubleOf(entries: Parameters<typeof tableOf>[0], dead: readonly string[] = []) {
   const clock = new ManualClock();
-  const health = { of: (_: string, address: string) => ({ alive: !dead.includes(address) }) };
+  // Without a verdict a backend counts as alive.
+  const health = { of: (_: string, address: string) => (dead.includes(address) ? { alive: false } : null) };
   return { clock, trouble: new Trouble(tableOf(entries), health, clock) };
 }
 

@@ -98,6 +98,36 @@ describe('a request that a rate rule holds', () => {
       await proxy.idle();
     }));
 
+  it('sends a body on to a connection that was there before, at the pace of the backend', () =>
+    holding(async (proxy, gate) => {
+      const client = await proxy.client();
+      client.write(GET);
+      await heldIs(proxy, gate, 1);
+      gate.pass(0);
+      const backend = await proxy.backend.connection();
+      await backend.readHead();
+      backend.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
+      await client.readMessage();
+      backend.socket.pause();
+      const body = 'x'.repeat(30_000_000);
+      const before = proxy.received;
+      client.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+      await heldIs(proxy, gate, 2);
+      gate.pass(1);
+      await proxy.settled(() => proxy.received - before > 1_000_000, 'the body to flow');
+      let last = -1;
+      while (proxy.received !== last) {
+        last = proxy.received;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      assert.ok(last - before < 25_000_000, `${last - before} bytes were read for a backend that reads none`);
+      backend.socket.resume();
+      assert.equal((await backend.readMessage()).body.length, body.length);
+      backend.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
+      assert.equal((await client.readMessage()).status, 200);
+      await proxy.idle();
+    }));
+
   it('is answered 429 with its fields, and the connection serves the next one', () =>
     holding(async (proxy, gate) => {
       const client = await proxy.client();
