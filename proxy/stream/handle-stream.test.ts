@@ -8,9 +8,10 @@ import { after, before, describe, it } from 'node:test';
 import { acceptStreams } from './accept.ts';
 import type { ByteStream } from './byte-stream.ts';
 import { connectHandle, type SocketTarget } from './handle-connect.ts';
-import { type SocketInternals, socketInternals } from './internals.ts';
+import { wrapHandle } from './handle-stream.ts';
+import { type SocketHandle, type SocketInternals, socketInternals } from './internals.ts';
 import { chooseSocketVariant } from './socket-variant.ts';
-import { accepting, conformance, connecting, dial, loopback, portOf } from './stream-conformance.ts';
+import { accepting, conformance, connecting, dial, loopback, portOf, until } from './stream-conformance.ts';
 
 const node = socketInternals() as SocketInternals;
 let folder: string;
@@ -91,6 +92,38 @@ describe('connecting without net.Socket', () => {
     server.close();
     await once(server, 'close');
     assert.ok(accepted >= 1);
+  });
+});
+
+describe('a handle', () => {
+  it('lets go of its stream when that has closed, since the collector takes handles for live', async () => {
+    const server = loopback(net.createServer({ allowHalfOpen: true }));
+    await once(server, 'listening');
+    const seen: { handle: SocketHandle; closed: boolean }[] = [];
+    (
+      server as unknown as { _handle: { onconnection: (error: number, handle: SocketHandle) => void } }
+    )._handle.onconnection = (_, handle) => {
+      const one = { handle, closed: false };
+      seen.push(one);
+      const stream = wrapHandle(node, handle);
+      stream.handler = {
+        onData: () => (seen.length === 1 ? stream.close(0) : stream.reset()),
+        onEnd() {},
+        onDrain() {},
+        onClose() {
+          one.closed = true;
+        },
+      };
+    };
+    for (const count of [1, 2]) {
+      const peer = dial(server);
+      peer.on('error', () => {});
+      peer.write('x');
+      await until(() => seen.length === count && seen[count - 1]!.closed, 'the close');
+      assert.equal(seen[count - 1]!.handle.owner, null);
+      peer.destroy();
+    }
+    server.close();
   });
 });
 
