@@ -2,7 +2,7 @@
 import type { Environment } from '../serving/environment.ts';
 import { Http2Stream, type StreamHost } from './stream.ts';
 
-const MAX_FREE = 256;
+const MAX_FREE = 128;
 
 export class StreamPool {
   readonly #environment: Environment;
