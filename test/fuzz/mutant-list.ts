@@ -188,8 +188,8 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'proxy/http1/field-kinds.ts',
     from: '  CONTENT_LENGTH,\n  TRANSFER_ENCODING,\n  TE,\n  TRAILER,\n  UPGRADE,\n  EXPECT,',
     to: '  TRANSFER_ENCODING,\n  TE,\n  TRAILER,\n  UPGRADE,\n  EXPECT,',
-    testFile: 'test/protocol/fields.test.ts',
-    test: 'Connection cannot remove framing, routing or what the proxy sets',
+    testFile: 'test/protocol/strict.test.ts',
+    test: 'Connection cannot take the framing from it',
   },
   {
     file: 'proxy/http1/request-writer.ts',

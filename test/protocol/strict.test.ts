@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { withProxy } from './harness.ts';
+import type { Wire } from './wire.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
@@ -151,6 +152,24 @@ describe('an answer, strictly', () => {
         assert.equal((await client.readMessage()).body, 'ok');
       }));
   }
+
+  it('Connection cannot take the framing from it', () =>
+    withProxy({}, async (proxy) => {
+      const client = await proxy.client();
+      const backends: Wire[] = [];
+      for (const framing of [
+        'Content-Length: 2\r\n\r\nok',
+        'Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n',
+      ]) {
+        client.write(GET);
+        backends[0] ??= await proxy.backend.connection();
+        await backends[0].readHead();
+        backends[0].write(`HTTP/1.1 200 OK\r\nConnection: content-length, transfer-encoding\r\n${framing}`);
+        const answer = await client.readMessage();
+        assert.match(answer.body, /ok/, answer.head);
+        assert.equal(answer.fields.has('connection'), false);
+      }
+    }));
 
   it('a Date that Connection names is replaced by ours', () =>
     withProxy({}, async (proxy) => {
