@@ -28,6 +28,7 @@ bench: build
 	@node dist/bench/control.js
 	@node dist/bench/latency.js
 	@node dist/bench/memory.js
+	@node dist/bench/churn.js
 	@node dist/bench/workers.js
 
 faults: build
