@@ -207,6 +207,22 @@ test('a desk that is silent is done without: the process counts alone until the 
   assert.equal(after.filter(passed).length, 5);
 });
 
+test('places that come too late are given back', async () => {
+  const world = new World(1);
+  world.delay = 500;
+  for (let i = 0; i < 5; i++) world.request(0, [countOf(10, 60_000)]);
+  await world.pass(2_600);
+  world.delay = 1;
+  // What was counted here alone is over; the desk has counted nothing since.
+  world.clock.advance(1_000);
+  const outcomes: Outcome[] = [];
+  for (let i = 0; i < 12; i++) {
+    world.request(0, [countOf(10, 60_000)], outcomes);
+    await world.pass(60);
+  }
+  assert.equal(outcomes.filter(passed).length, 10);
+});
+
 test('a client that leaves while it is held takes no place', async () => {
   const world = new World(1);
   const gone = world.request(0, [countOf(2, 60_000)]);

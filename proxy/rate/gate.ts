@@ -10,6 +10,9 @@ import type { RateCount } from '../../shared/routing/rate.ts';
 import type { FromServing, ToServing } from '../link/messages.ts';
 import { Ledger } from './ledger.ts';
 import { limited, withLimitFields } from './limit-fields.ts';
+import { type Held, Ticket } from './ticket.ts';
+
+export { type Held, Ticket } from './ticket.ts';
 
 type Ask = Extract<FromServing, { readonly type: 'rate-ask' }>;
 type Grants = Extract<ToServing, { readonly type: 'rate-grants' }>;
@@ -27,41 +30,11 @@ const SHORTEST_LEASE_MS = 5;
 const LONGEST_LEASE_MS = 50;
 const LEASE_PART = 32;
 const MAX_EXTRA = 10_000;
+const MAX_LATE = 100;
 /** Looked at when one has to be forgotten. */
 const SAMPLES = 16;
 /** Requests of a new key that need not wait for the desk: this part of the limit, over all that may serve it. */
 const CREDIT_PART = 20 * 4;
-
-/** Whose request is held. */
-export interface Held {
-  /** Called once, later, unless the ticket was cancelled: what becomes of the request. */
-  onCounted(decision: Decision): void;
-}
-
-/** A request that waits. */
-export class Ticket {
-  cancelled = false;
-  /** With the fields of the limits that it has passed. */
-  decision: Decision;
-  readonly counts: readonly RateCount[];
-  /** Canonical text of the client's address, for the log. */
-  readonly address: string;
-  readonly held: Held;
-  /** Which of the counts it waits for. */
-  at = 0;
-
-  constructor(decision: Decision, counts: readonly RateCount[], address: string, held: Held) {
-    this.decision = decision;
-    this.counts = counts;
-    this.address = address;
-    this.held = held;
-  }
-
-  /** The client is gone. */
-  cancel(): void {
-    this.cancelled = true;
-  }
-}
 
 interface Entry {
   readonly key: string;
@@ -114,6 +87,8 @@ export class RateGate {
   #back: [string, number, number, number][] = [];
   /** Asks under way, by number. */
   readonly #asked = new Map<number, { readonly entries: readonly Entry[]; readonly at: number }>();
+  /** Asks that were given up, whose answers may still come. */
+  readonly #late = new Map<number, readonly Entry[]>();
   #n = 0;
   #heldCount = 0;
   #silent = false;
@@ -138,7 +113,10 @@ export class RateGate {
 
   receive(message: Grants): void {
     const asked = this.#asked.get(message.n);
-    if (asked === undefined) return;
+    if (asked === undefined) {
+      this.#receiveLate(message);
+      return;
+    }
     this.#asked.delete(message.n);
     this.#silent = false;
     const now = this.#options.clock.monotonic();
@@ -155,6 +133,19 @@ export class RateGate {
     this.#closed = true;
     this.#giveUp();
     this.#leased.clear();
+  }
+
+  /** Nobody waits for these places any more. */
+  #receiveLate({ n, grants }: Grants): void {
+    const entries = this.#late.get(n);
+    if (entries === undefined) return;
+    this.#late.delete(n);
+    this.#silent = false;
+    entries.forEach(({ key }, i) => {
+      const [granted = 0, , , slot = 0, sharedSlot = -1] = grants[i] ?? [];
+      if (granted > 0) this.#back.push([key, slot, sharedSlot, granted]);
+    });
+    this.#flushSoon();
   }
 
   // Counting.
@@ -457,6 +448,7 @@ export class RateGate {
     const now = this.#options.clock.monotonic();
     this.#silent = true;
     const asked = [...this.#asked.values()].flatMap(({ entries }) => entries);
+    for (const [n, { entries }] of this.#asked) if (this.#late.size < MAX_LATE) this.#late.set(n, entries);
     this.#asked.clear();
     const dirty = this.#dirty;
     this.#forgetTalk();
