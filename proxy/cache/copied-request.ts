@@ -32,8 +32,11 @@ export function copyRequest(
     return null;
   const copiedView = new HttpRequestView(head);
   copiedView.begin(view.identity, view.now);
-  const { protocol, identity, trusted, peer, forwarding } = visitor;
-  const source: RequestSource = { protocol, head, identity, trusted, peer, forwarding };
+  const { protocol, identity, trusted, peer, forwarding, clientFields = '' } = visitor;
+  // Whatever a source has the copy must have: what tells the backend who asks above all.
+  const source: Required<RequestSource> = {
+    ...{ protocol, head, identity, trusted, peer, forwarding, clientFields },
+  };
   return {
     visitor: source,
     view: copiedView,

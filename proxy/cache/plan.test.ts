@@ -11,17 +11,18 @@ interface Asked {
   readonly line?: string;
   readonly fields?: readonly string[];
   readonly secure?: boolean;
+  readonly port?: number;
   readonly trusted?: boolean;
   readonly service?: Record<string, unknown>;
   readonly decision?: Partial<Forward>;
 }
 
-function plan({ line, fields, secure, trusted, service, decision }: Asked = {}): Plan | null {
+function plan({ line, fields, secure, port, trusted, service, decision }: Asked = {}): Plan | null {
   const text = [line ?? 'GET /page HTTP/1.1', 'Host: example.com', ...(fields ?? []), '', ''].join('\r\n');
   const head = new RequestHead();
   const bytes = Buffer.from(text);
   assert.equal(head.parse(bytes, 0, bytes.length, { headSize: 16_384, fields: 100 }), COMPLETE);
-  const identity = { address: '192.0.2.1', secure: secure ?? false, port: 80 };
+  const identity = { address: '192.0.2.1', secure: secure ?? false, port: port ?? 80 };
   const view = new HttpRequestView(head);
   view.begin(identity, 0);
   const config = resolveService(serviceSchema.parse({ name: 'shop', coalesce: {}, cache: {}, ...service }));
@@ -75,6 +76,7 @@ describe('two requests are told apart', () => {
     ['by query', {}, { line: 'GET /page? HTTP/1.1' }],
     ['by port', {}, { line: 'GET http://example.com:80/page HTTP/1.1' }],
     ['by scheme', {}, { secure: true }],
+    ['by the port that they came to', {}, { port: 8080 }],
     [
       'by domain',
       {},

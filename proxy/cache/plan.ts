@@ -111,7 +111,7 @@ function keyOf(
   const changes = request === null ? null : [request.set, request.add, [...request.remove]];
   const chosen = headers.map((name) => view.header(name) ?? null);
   const trusted = visitor.trusted ? TRUSTED.map((name) => view.header(name) ?? null) : null;
-  return JSON.stringify([labels.domain, decision.key.key, target, changes, chosen, trusted]);
+  return JSON.stringify([labels.domain, decision.key.key, view.port, target, changes, chosen, trusted]);
 }
 
 /** What `Vary` names most often is taken in from the start. */
