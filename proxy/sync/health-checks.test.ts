@@ -359,3 +359,18 @@ test('what goes down one after the other, leaves one alive, or is on this machin
   await local.pass(20_000);
   assert.equal(local.checks.dead().length, 4);
 });
+
+test('a first pass of one that is down is confirmed soon: it is back within a moment', async (t) => {
+  const { checks, world, verdicts, pass } = setup();
+  t.after(() => checks.close());
+  world.answers.set('10.0.0.1:80', 'refused');
+  checks.setService(
+    'shop',
+    compiled(['10.0.0.1:80'], { health: { type: 'tcp', interval: 5_000, rise: 4, jitter: 0 } }),
+  );
+  await pass(6_000);
+  assert.equal(verdicts.at(-1)?.alive, false);
+  world.answers.delete('10.0.0.1:80');
+  await pass(1_700);
+  assert.equal(verdicts.at(-1)?.alive, true);
+});

@@ -17,6 +17,8 @@ const MAX_CONCURRENT = 256;
 const MAX_FAILING = 128;
 /** Interval while a backend is undecided or down, unless its own is shorter. */
 const FAST_MS = 1_000;
+/** One that was down and passes a check has its next ones at this pace, until it is back or fails. */
+const RISING_MS = 200;
 /** One that stays down is looked at so often at that pace, then at its own interval. */
 const FAST_FAILURES = 60;
 /** So many backends of so many services that all went down within this time: that is not them, it is our network. */
@@ -418,6 +420,7 @@ export class HealthChecks {
       backend.clumped = false;
       return Math.max(10, intervalMs * this.#options.random());
     }
+    if (!backend.alive && backend.passes > 0) return Math.min(intervalMs, RISING_MS);
     const fast = !settled && backend.failures < FAST_FAILURES;
     const base = fast ? Math.min(intervalMs, FAST_MS) : intervalMs;
     return Math.max(10, base * (1 + jitter * (2 * this.#options.random() - 1)));

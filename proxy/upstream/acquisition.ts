@@ -50,6 +50,8 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
   #dial: Dial | null = null;
   /** When the present phase (waiting or connecting) began. */
   #since = 0;
+  /** It tries backends that are marked dead, since all are. */
+  #trying = false;
   #queuedMs = 0;
   #connectMs = 0;
 
@@ -154,7 +156,9 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
 
   #trial(): KeyedBackend | null {
     if (this.#budgetMs <= 0) return null;
-    return this.#key.trial(this.#options.websocket, this.#failed, this.#now());
+    const backend = this.#key.trial(this.#options.websocket, this.#failed, this.#now(), this.#trying);
+    this.#trying = backend !== null;
+    return backend;
   }
 
   #nowhereToGo(): Unavailable['cause'] {

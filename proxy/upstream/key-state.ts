@@ -126,9 +126,12 @@ export class KeyState {
     return preferred.length > 0 ? preferred : candidatesOf(left);
   }
 
-  /** A backend that is marked dead, for a request that has nowhere else to go; null when none may be tried now. */
-  trial(tunnel: boolean, failed: readonly Backend[], now: number): KeyedBackend | null {
-    if (now < this.#nextTrial) return null;
+  /**
+   * A backend that is marked dead, for a request that has nowhere else to go; null when none may be tried now. A
+   * request that tries one already goes on to the next.
+   */
+  trial(tunnel: boolean, failed: readonly Backend[], now: number, trying: boolean): KeyedBackend | null {
+    if (now < this.#nextTrial && !trying) return null;
     const dead = this.#backends.filter(
       (backend) =>
         isReady(backend) && !backend.alive && backend.endpoint.hasRoom(tunnel) && !failed.includes(backend),

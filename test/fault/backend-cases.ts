@@ -27,6 +27,8 @@ class FlappingBackend {
       request.on('end', () => setTimeout(() => response.end('ok'), 5));
     });
     this.#server = server;
+    // Whatever the case finds, it holds up nobody.
+    server.unref();
     server.listen(this.port, '127.0.0.1');
     await once(server, 'listening');
   }
