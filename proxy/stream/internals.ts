@@ -83,8 +83,8 @@ export function socketError(status: number, syscall: string, where = ''): NodeJS
   return Object.assign(new Error(`${syscall} ${code}${where}`), { code, errno: status, syscall });
 }
 
-/** Releases of Node whose internals were compared with this file; others get the public API. */
-const KNOWN_MAJORS: readonly number[] = [20];
+/** Releases of Node under which the tests of this folder have run; others begin with `onread`. */
+const KNOWN_MAJORS: readonly number[] = [20, 22, 24, 26];
 
 const METHODS = [
   'useUserBuffer',
