@@ -94,6 +94,7 @@ class Shell {
 
 for (const guide of [
   'routing',
+  'balancing',
   'firewall',
   'tls',
   'pages',
