@@ -11,6 +11,11 @@ export class Gate {
   #inside = 0;
   #letting = false;
 
+  /** Places that are taken. */
+  get inside(): number {
+    return this.#inside;
+  }
+
   /** Calls `go` when it is its turn; at once if that is now. Each `go` is followed by one call of `passed`. */
   enter(go: () => void): void {
     this.#waiting.push(go);

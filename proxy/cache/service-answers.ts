@@ -49,6 +49,11 @@ export class ServiceAnswers {
     this.store = config.cache === null ? null : new Store(config.cache.size);
   }
 
+  /** Requests under way, and places taken in the gate; for leak tests. */
+  get open(): number {
+    return this.#flights.size + this.#joinable.size + this.#gate.inside;
+  }
+
   configure(config: SharingConfig): void {
     this.config = config;
     if (config.cache === null) {

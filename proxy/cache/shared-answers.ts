@@ -45,6 +45,13 @@ export class SharedAnswers {
     return this.#underWay.taken;
   }
 
+  /** Requests for several that have not ended; for leak tests. */
+  get open(): number {
+    let sum = 0;
+    for (const { answers } of this.#services.values()) sum += answers.open;
+    return sum;
+  }
+
   /** The source of the answer to a request of a service that shares; null when a backend is asked for it alone. */
   sourceFor(asker: Asker): Reader | null {
     const { service } = asker.decision;

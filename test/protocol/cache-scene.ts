@@ -15,6 +15,7 @@ export function caching(
       await body(proxy);
       await proxy.idle();
       assert.equal(proxy.answers.underWay, 0, 'all memory of answers under way is given back');
+      assert.equal(proxy.answers.open, 0, 'nothing is under way');
     },
   );
 }

@@ -13,6 +13,7 @@ function sharing(body: (proxy: TestProxy) => Promise<void>, options: ProxyOption
     await body(proxy);
     await proxy.idle();
     assert.equal(proxy.answers.underWay, 0, 'all memory of answers under way is given back');
+    assert.equal(proxy.answers.open, 0, 'nothing is under way');
   });
 }
 

@@ -174,6 +174,7 @@ async function chaos(
         `some are ${outcome}`,
       );
     }
+    assert.equal(proxy.answers.open, 0, 'nothing is under way');
     await proxy.settled(() => proxy.answers.underWay === 0, 'memory of answers under way to be given back');
   });
 }
