@@ -104,7 +104,7 @@ test('the first as many as the limit allows pass, the next is refused and told w
   const { decision } = outcomes[11]!;
   assert.ok(decision?.type === 'page');
   assert.equal(decision.labels.rule, 'slow');
-  const fields = new Map(decision.response?.set);
+  const fields = new Map(decision.response?.add);
   assert.equal(fields.get('ratelimit-policy'), '"slow";q=10;w=60');
   assert.equal(fields.get('ratelimit'), `"slow";r=0;t=${decision.retryAfter}`);
   assert.ok(decision.retryAfter! > 58 && decision.retryAfter! <= 62, String(decision.retryAfter));
@@ -124,7 +124,7 @@ test('answers that pass say how many places are left', async () => {
     await world.pass(5);
   }
   const left = outcomes.map(
-    ({ decision }) => new Map(decision?.response?.set).get('ratelimit')?.split(';')[1],
+    ({ decision }) => new Map(decision?.response?.add).get('ratelimit')?.split(';')[1],
   );
   assert.deepEqual(left, ['r=9', 'r=8', 'r=7']);
 });
@@ -252,7 +252,7 @@ test('every rule has to leave a place; the first that does not is named', async 
   for (let i = 0; i < 4; i++) world.request(0, counts, outcomes);
   await world.pass(20);
   assert.deepEqual(outcomes.map(passed), [true, true, false, false]);
-  const fields = outcomes[0]?.decision?.response?.set.map(([name]) => name);
+  const fields = outcomes[0]?.decision?.response?.add.map(([name]) => name);
   assert.deepEqual(fields, ['ratelimit-policy', 'ratelimit', 'ratelimit-policy', 'ratelimit']);
 });
 

@@ -16,8 +16,9 @@ export function withLimitFields(
   const policy = `"${rule}";q=${rate.requests};w=${Math.max(1, Math.round(rate.periodMs / 1_000))}`;
   const limit = `"${rule}";r=${Math.max(0, left)};t=${seconds(resetMs)}`;
   return {
-    set: [...(changes?.set ?? []), ['ratelimit-policy', policy], ['ratelimit', limit]],
-    add: changes?.add ?? [],
+    set: changes?.set ?? [],
+    // Both are lists: a backend that has limits of its own keeps what it says of them.
+    add: [...(changes?.add ?? []), ['ratelimit-policy', policy], ['ratelimit', limit]],
     remove: changes?.remove ?? new Set(),
   };
 }

@@ -4,6 +4,7 @@ import { Agent, request } from 'node:http';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
 import { Cluster, visit } from '../../cluster.ts';
+import { freePort } from '../../services/process.ts';
 import { type RedisService, startRedis } from '../../services/redis.ts';
 
 let redis: RedisService;
@@ -139,6 +140,17 @@ test('a rate rule has no place at a TCP listener', async () => {
   const reply = await cluster.call('PUT', '/v1/listeners/db?dryRun=1', listener);
   assert.equal(reply.status, 400);
   assert.match(JSON.stringify(reply.body.errors), /firewall.0.*counts requests/);
+  // Neither by the back door: a rule that a listener uses does not become one.
+  const ip = { list: 'blacklist', type: 'ip', match: ['192.0.2.1'] };
+  await cluster.ok('PUT', '/v1/rules/http-only', ip);
+  await cluster.ok('PUT', '/v1/listeners/db', { ...listener, port: await freePort() });
+  const changed = await cluster.call('PUT', '/v1/rules/http-only', {
+    list: 'limit',
+    type: 'rate',
+    rate: { requests: 3, per: 'minute' },
+  });
+  assert.equal(changed.status, 400);
+  assert.match(JSON.stringify(changed.body.errors), /listener db uses it/);
 });
 
 test('without Redis each node counts for itself, and what was counted before still counts', async () => {
