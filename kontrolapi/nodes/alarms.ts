@@ -24,7 +24,7 @@ export function alarmsOf(nodes: readonly NodeItem[], disagreements: readonly Dis
   }));
   for (const { name, live, quarantined, held } of nodes) {
     if (!live) {
-      const message = `node ${name} has not been heard of for a while; delete its record when it is gone for good`;
+      const message = `node ${name} has not been heard of for a while; DELETE /v1/nodes/${name} when it is gone for good`;
       alarms.push({ alarm: 'node_lost', about: name, message });
       continue;
     }

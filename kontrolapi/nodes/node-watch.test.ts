@@ -18,8 +18,8 @@ function watchOver() {
     },
   } as unknown as Bus;
   const watch = new NodeWatch(store, bus, clock);
-  const record = (name: string, seq: number, beat: number) =>
-    records.set(name, { _id: name, v: 1, seq, beat });
+  const record = (name: string, seq: number, beat: number, hash = '') =>
+    records.set(name, { _id: name, v: 1, seq, beat, hash });
   const waited = (seq: number) => watch.waitFor(seq, clock.monotonic(), 0, new AbortController().signal);
   return { watch, clock, records, record, waited, say: (message: Record<string, unknown>) => say(message) };
 }
@@ -143,4 +143,25 @@ test('right after the start a wait goes on until the first node shows itself, or
   assert.deepEqual(await alone.waited(1), { nodes: [], pending: [], complete: true });
   watch.close();
   alone.watch.close();
+});
+
+test('nodes that hold other objects at one revision, or are lost, are alarms until that is over', async () => {
+  const { watch, clock, record, records } = watchOver();
+  const alarms = async () => {
+    await watch.list();
+    return watch.alarms.map(({ alarm, about }) => `${alarm} ${about}`);
+  };
+  record('one', 7, 1, 'x');
+  record('two', 7, 1, 'y');
+  assert.deepEqual(await alarms(), []);
+  clock.advance(2_000);
+  assert.deepEqual(await alarms(), ['hash_mismatch revision 7']);
+  record('two', 7, 2, 'x');
+  assert.deepEqual(await alarms(), []);
+  clock.advance(15_000);
+  record('one', 7, 3, 'x');
+  assert.deepEqual(await alarms(), ['node_lost two']);
+  records.delete('two');
+  assert.deepEqual(await alarms(), []);
+  watch.close();
 });

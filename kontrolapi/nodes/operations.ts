@@ -1,5 +1,6 @@
 /** `/v1/nodes`: the running proxies and what they say of themselves. */
 import { z } from 'zod';
+import { KontrolError } from '../../shared/errors.ts';
 import { CHANGERS, READERS } from '../auth/caller.ts';
 import type { ApiContext } from '../context.ts';
 import { type Operation, operation, operationWithBody } from '../http/operation.ts';
@@ -33,6 +34,23 @@ export function nodeOperations(context: ApiContext): Operation[] {
         context.bus.publish('kontrol:ask', { ask: 'confirm' });
         context.adoption.confirm();
         return { status: 202, body: { asked: true } };
+      },
+    }),
+    // After the path above: `confirm` is no node.
+    operation({
+      method: 'DELETE',
+      path: '/v1/nodes/{name}',
+      summary: 'Forget a node that is gone for good; 409 while it lives',
+      access: CHANGERS,
+      async handle({ params, caller }) {
+        const name = params.name ?? '';
+        const node = (await context.nodes.list()).find((each) => each.name === name);
+        if (node?.live === true)
+          throw new KontrolError('conflict', `Node ${name} lives; stop it first, then wait 15 s`);
+        if (node === undefined || !(await context.store.live.delete('nodes', name, node.v)))
+          throw new KontrolError('not_found', `There is no node ${name}, or it has just said something`);
+        context.log.info('node_forgotten', `${caller.name} removed the record of node ${name}`);
+        return { status: 204 };
       },
     }),
   ];

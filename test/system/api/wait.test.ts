@@ -115,6 +115,8 @@ test('nodes are listed with their records, and a confirmation is passed on to th
   const asked = new Promise<unknown>((resolve) =>
     bus.subscribe('kontrol:ask', (message) => resolve(message?.ask)),
   );
+  assert.equal((await api.delete('/v1/nodes/listed')).status, 409, 'it lives');
+  assert.equal((await api.delete('/v1/nodes/no-such')).status, 404);
   assert.equal((await api.post('/v1/nodes/confirm')).status, 202);
   assert.equal(await asked, 'confirm');
   await stop();
