@@ -240,6 +240,7 @@ export class Flight implements AnswerReceiver, Carrier {
       return;
     }
     this.#mode = 'over';
+    this.#service.ended(this);
     if (this.#kept !== null) this.#kept.refreshing = false;
     this.#upstream.close();
     if (mode === 'renewing') this.#renew();
@@ -301,7 +302,7 @@ export class Flight implements AnswerReceiver, Carrier {
   #goDirect(head: ResponseHead, framing: ResponseFraming): boolean {
     const leader = this.#leader;
     this.#terms = null;
-    this.#service.landed(this);
+    this.#service.ended(this);
     if (leader === null) {
       this.#end();
       return false;
@@ -416,8 +417,7 @@ export class Flight implements AnswerReceiver, Carrier {
     const readers = [...this.#readers];
     this.#end();
     for (const reader of readers) {
-      if (useOf(kept.terms, 0, reader.plan.asked) === 'unusable')
-        reader.unanswered('backend_reset', 'wait', 'backend');
+      if (useOf(kept.terms, 0, reader.plan.asked) === 'unusable') this.#service.alone(reader);
       else this.#service.serve(reader, kept, 'stale', '; detail=stale-if-error');
     }
     return true;
@@ -464,7 +464,7 @@ export class Flight implements AnswerReceiver, Carrier {
     if (this.#mode === 'over') return;
     this.#mode = 'over';
     if (this.#kept !== null) this.#kept.refreshing = false;
-    this.#service.landed(this);
+    this.#service.ended(this);
     this.#upstream.abandon();
     this.#upstream.close();
     this.#giveBack();

@@ -101,9 +101,14 @@ export class ServiceAnswers {
 
   /** Nobody joins it any more. */
   landed(flight: Flight): void {
-    this.#flights.delete(flight);
     const name = flight.plan.flight;
     if (name !== null && this.#joinable.get(name) === flight) this.#joinable.delete(name);
+  }
+
+  /** It stores nothing any more: it has ended, or is for one visitor. */
+  ended(flight: Flight): void {
+    this.landed(flight);
+    this.#flights.delete(flight);
   }
 
   /** What it waited for is not for it: it tries again, with others like it. */

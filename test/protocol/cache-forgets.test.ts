@@ -52,6 +52,26 @@ describe('stored answers go', () => {
     assert.equal(s.proxy.answers.bytes, 0);
   });
 
+  scene('also not what some turned out to differ from', {}, async (s) => {
+    const speaks = (language: string) => request([`Accept-Language: ${language}`]);
+    s.client.write(speaks('en'));
+    const backend = await s.proxy.backend.connection();
+    await backend.readHead();
+    const other = await s.proxy.client();
+    other.write(speaks('fr'));
+    await s.proxy.settled(() => s.proxy.decisions === 2, 'both to be decided');
+    backend.write('HTTP/1.1 200 OK\r\nVary: Accept-Language\r\nContent-Length: 5\r\n\r\nhe');
+    await s.client.readUntil('he');
+    s.proxy.answers.purge('shop', null);
+    backend.write('llo');
+    await s.client.readUntil('llo');
+    const second = await s.proxy.backend.connection();
+    await second.readHead();
+    second.write(answer(['Cache-Control: no-store'], 'salut'));
+    assert.equal((await other.readMessage()).body, 'salut');
+    assert.equal(s.proxy.answers.bytes, 0);
+  });
+
   scene('when the service gets another host, another backend, or no cache', {}, async (s) => {
     const { service, answers } = s.proxy;
     const changes = [
