@@ -67,5 +67,8 @@ test('the value of a cookie is found among others', () => {
   assert.equal(cookieValue('A=1', 'a'), null);
   assert.equal(cookieValue(undefined, 'a'), null);
   assert.equal(cookieValue('', 'a'), null);
+  assert.equal(cookieValue('x;y;z; a=1', 'a'), '1');
+  assert.equal(cookieValue('b=2;c;d;a=1', 'a'), '1');
+  assert.equal(cookieValue('b=2;c;d', 'a'), null);
   assert.equal(cookieValue(';;;', 'a'), null);
 });

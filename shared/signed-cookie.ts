@@ -63,11 +63,14 @@ export function constantTimeEqual(a: string, b: string): boolean {
 /** The value of the first cookie called `name` in a Cookie field (RFC 6265 §5.4), without quotes; null when absent. */
 export function cookieValue(field: string | undefined, name: string): string | null {
   if (field === undefined) return null;
+  let equals = -1;
   for (let at = 0; at < field.length; ) {
     const semicolon = field.indexOf(';', at);
     const end = semicolon === -1 ? field.length : semicolon;
-    const equals = field.indexOf('=', at);
-    if (equals !== -1 && equals < end && field.slice(at, equals).trim() === name) {
+    // Looked for anew only behind the last one: thousands of pieces without "=" must not cost their square.
+    if (equals < at) equals = field.indexOf('=', at);
+    if (equals === -1) return null;
+    if (equals < end && field.slice(at, equals).trim() === name) {
       const value = field.slice(equals + 1, end).trim();
       return value.length >= 2 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
     }

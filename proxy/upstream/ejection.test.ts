@@ -145,6 +145,21 @@ test('switching it off brings back who was out; a new worker at the address begi
   assert.ok(renewed.alive(A));
 });
 
+test('answers that come after their backend left the table, or after ejection was switched off, do nothing', () => {
+  for (const gone of [true, false]) {
+    const { made, ask } = setup({ eject: { status5xx: 1 }, passive: { offline: '10s' } });
+    const late = ask();
+    made.upstreams.setService(
+      'shop',
+      gone ? service({ 1: [B, C].filter((one) => one !== late.address) }, EJECT) : service({ 1: [A, B, C] }),
+    );
+    late.connection?.signals?.answered(500, 1);
+    late.connection?.release(null);
+    assert.deepEqual(made.failures, []);
+    assert.ok(made.upstreams.status().every(({ alive }) => alive));
+  }
+});
+
 test('an ejected backend that leaves the table leaves no timer behind', () => {
   const { made, answer } = setup();
   for (let count = 0; count < 3; count++) answer(A, 500);

@@ -39,6 +39,7 @@ export class Ejection implements AnswerSignals, Timed {
   config: ResolvedEject;
   /** Why it is out; null while it is not. */
   reason: string | null = null;
+  #closed = false;
   readonly #owner: EjectionOwner;
   /** 5xx in a row, here and in other processes of the node. */
   #failures = 0;
@@ -67,7 +68,7 @@ export class Ejection implements AnswerSignals, Timed {
   }
 
   answered(status: number, firstByteMs: number): void {
-    if (this.reason !== null) return;
+    if (this.reason !== null || this.#closed) return;
     const { status5xx, latencyMs } = this.config;
     if (status5xx > 0) this.#count(status);
     if (latencyMs !== null && firstByteMs >= 0 && this.reason === null) this.#time(firstByteMs, latencyMs);
@@ -98,7 +99,9 @@ export class Ejection implements AnswerSignals, Timed {
     this.#owner.ejectionChanged();
   }
 
+  /** Answers that are still under way do not count any more. */
   close(): void {
+    this.#closed = true;
     this.#owner.context.timers.remove(this);
   }
 
