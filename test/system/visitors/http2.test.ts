@@ -126,6 +126,24 @@ test('a smaller limit of streams holds for new connections', async () => {
   );
 });
 
+test('a connection made for one domain does not open another that asks for certificates: 421', async () => {
+  const { certificate } = await certificateFor(['staff']);
+  await cluster.apply({
+    kind: 'domain',
+    name: 'locked.example.com',
+    service: 'web',
+    clientCertificates: { ca: certificate },
+  });
+  const one = await session();
+  await cluster.until('the domain is locked', async () => {
+    const stream = one.request({ ':path': '/', ':authority': 'locked.example.com' });
+    const [fields] = await once(stream, 'response');
+    stream.resume();
+    return fields[':status'] === 421;
+  });
+  assert.equal((await ask(one, { ':path': '/open' })).fields[':status'], 200);
+});
+
 test('HTTP/2 without TLS is not offered', async () => {
   const socket = connectPlain(cluster.nodes[0]!.http, '127.0.0.1');
   let said = '';
