@@ -207,6 +207,20 @@ test('a desk that is silent is done without: the process counts alone until the 
   assert.equal(after.filter(passed).length, 5);
 });
 
+test('a new desk is asked at once, and who waited for the last one is not forgotten', async () => {
+  const world = new World(1);
+  world.deaf = true;
+  const waiting = world.request(0, [countOf(5, 60_000)]);
+  await world.pass(20);
+  world.gates[0]!.newDesk();
+  assert.ok(passed(waiting));
+  world.deaf = false;
+  const outcomes: Outcome[] = [];
+  for (let i = 0; i < 8; i++) world.request(0, [countOf(5, 60_000)], outcomes);
+  await world.pass(20);
+  assert.equal(outcomes.filter(passed).length, 5);
+});
+
 test('places that come too late are given back', async () => {
   const world = new World(1);
   world.delay = 500;

@@ -128,6 +128,13 @@ export class RateGate {
     }
   }
 
+  /** There is another desk, which knows nothing of what the last one was asked. */
+  newDesk(): void {
+    this.#giveUp();
+    this.#late.clear();
+    this.#silent = false;
+  }
+
   /** Requests that wait are let go as if the desk were silent. Idempotent. */
   close(): void {
     this.#closed = true;

@@ -226,6 +226,7 @@ export class ServingProcess {
         this.reopenLogs();
         return;
       case 'greet':
+        this.#rates.newDesk();
         this.#fullStats = true;
         this.#send({ type: 'hello', pid: process.pid });
         return;

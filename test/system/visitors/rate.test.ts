@@ -153,6 +153,25 @@ test('a rate rule has no place at a TCP listener', async () => {
   assert.match(JSON.stringify(changed.body.errors), /listener db uses it/);
 });
 
+test('a node whose sync process hangs or dies answers on, and limits on', async () => {
+  await cluster.apply(rule('orphan', 5, { by: 'domain' }), domain('orphan.example.com', 'orphan'));
+  const node = cluster.nodes[1]!;
+  const [sync] = cluster.pids(node, 'sync');
+  process.kill(sync!, 'SIGSTOP');
+  const statuses: number[] = [];
+  for (let i = 0; i < 30; i++) statuses.push((await visit(node.http, 'orphan.example.com')).status);
+  process.kill(sync!, 'SIGKILL');
+  for (let i = 0; i < 10; i++) statuses.push((await visit(node.http, 'orphan.example.com')).status);
+  const passed = statuses.filter((status) => status === 200).length;
+  assert.ok(statuses.every((status) => status === 200 || status === 429));
+  // Each of two processes counts for itself, and the next sync once more.
+  assert.ok(passed >= 5 && passed <= 15, `${passed} passed`);
+  await cluster.until('another sync counts', async () => {
+    const metrics = await (await fetch(`http://127.0.0.1:${node.internal}/metrics`)).text();
+    return /kontrol_rate_shared 1/.test(metrics);
+  });
+});
+
 test('without Redis each node counts for itself, and what was counted before still counts', async () => {
   await cluster.apply(rule('alone', 20, { by: 'domain' }), domain('alone.example.com', 'alone'));
   const statusAt = async (node: number) =>
