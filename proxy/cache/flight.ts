@@ -57,6 +57,7 @@ export class Flight implements AnswerReceiver, Carrier {
   #forgotten = false;
   #taken = 0;
   readonly #requestAt: number;
+  #responseAt = 0;
 
   constructor(
     environment: Environment,
@@ -157,7 +158,8 @@ export class Flight implements AnswerReceiver, Carrier {
     const { clock } = this.#environment;
     const kept = this.#kept;
     if (kept !== null && ERRORS.has(head.status) && this.#standIn()) return false;
-    const answer = KeptHead.of(head, clock.now());
+    this.#responseAt = clock.now();
+    const answer = KeptHead.of(head, this.#responseAt);
     if (kept !== null && head.status === 304) {
       this.#mode = 'renewing';
       this.#renewal = answer;
@@ -288,7 +290,7 @@ export class Flight implements AnswerReceiver, Carrier {
   #termsOf(answer: KeptHead): Terms | null {
     const { cache } = this.#service.config;
     if (cache === null || !this.plan.caches || this.plan.headOnly || this.#forgotten) return null;
-    const times = { requestAt: this.#requestAt, responseAt: this.#environment.clock.now() };
+    const times = { requestAt: this.#requestAt, responseAt: this.#responseAt };
     return termsOf(answer, this.plan.asked, times, cache);
   }
 

@@ -39,7 +39,7 @@ describe('HTTP/2: answers for several', () => {
       client.windowUpdate(0, 1_000_000);
       const kept = await client.answer(3);
       assert.equal(kept.body, body);
-      assert.equal(kept.fields.get('age'), '3');
+      assert.match(kept.fields.get('age') ?? '', /^[34]$/);
       assert.equal(kept.fields.get('content-length'), '50000');
       client.headers(5, [[':method', 'HEAD'], ...GET.slice(1)]);
       const head = await client.answer(5);
