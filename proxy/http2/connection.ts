@@ -144,8 +144,12 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
 
   onEnd(): void {
     if (this.#closed) return;
-    if (this.#environment.limits().halfClose && this.streams.size > 0) this.#leaving = true;
-    else this.#close('client');
+    try {
+      if (this.#environment.limits().halfClose && this.streams.size > 0) this.#leaving = true;
+      else this.#close('client');
+    } catch (error) {
+      this.onException(error);
+    }
   }
 
   onDrain(): void {
