@@ -40,7 +40,7 @@ fuzz: build
 
 # Exchanges ended in every way, ten thousand of each.
 leaks: build
-	@LEAK_ROUNDS=$${LEAK_ROUNDS:-10000} node dist/test/run.js endings
+	@LEAK_ROUNDS=$${LEAK_ROUNDS:-10000} node --test --test-reporter=spec dist/test/protocol/endings.test.js
 
 # Breaks the rules of the engine one by one and demands that their tests fail; minutes.
 mutants: build
