@@ -29,6 +29,9 @@ const step = fc.tuple(
     'table',
     'gone',
     'idle-ends',
+    'answers',
+    'signals',
+    'keys',
   ),
   fc.nat(50),
   fc.nat(50),
@@ -51,6 +54,20 @@ const tables: readonly CompiledService[] = [
     { 1: [spec(ADDRESSES[0]!, { state: 'lost' }), spec(ADDRESSES[2]!, { worker: 'w', since: 2 })] },
     { balance: 'weighted-round-robin', health: { type: 'http' }, pool: { idle: '1h' } },
   ),
+  service(
+    { 1: ADDRESSES, 2: [spec(ADDRESSES[1]!, { weight: 0 }), spec(ADDRESSES[3]!, { state: 'drain' })] },
+    {
+      sticky: { maxAge: '2s' },
+      slowStart: '3s',
+      eject: { status5xx: 2, latency: '50ms', maxShare: 0.75 },
+      pool: { max: 1 },
+      queue: { size: 4 },
+    },
+  ),
+  service(
+    { 1: ADDRESSES.slice(1) },
+    { sticky: {}, slowStart: '1s', eject: { status5xx: 1, maxShare: 1 }, balance: 'rendezvous' },
+  ),
 ];
 
 test('whatever happens in whatever order, each request is answered at most once and nothing is left behind', () => {
@@ -59,6 +76,8 @@ test('whatever happens in whatever order, each request is answered at most once 
       const { upstreams, connector, acquire, pass, timers } = heldRig();
       let table = tables[0] as CompiledService;
       upstreams.setService('shop', table);
+      /** Every Set-Cookie, whatever became of its backend and its key. */
+      const cookies: string[] = [];
       const all: { got: Got; cancelled: boolean; ended: boolean }[] = [];
       const open = () => all.filter(({ got, ended }) => got.connection !== null && !ended);
       const one = <T>(list: readonly T[], number: number): T | undefined => list[number % list.length];
@@ -73,7 +92,13 @@ test('whatever happens in whatever order, each request is answered at most once 
         switch (what) {
           case 'acquire':
           case 'tunnel': {
-            const got = acquire(table, { websocket: what === 'tunnel' }, 1 + (b % 2));
+            const cookie = one(cookies, a)?.split(';')[0];
+            const visitor = {
+              address: '192.0.2.1',
+              target: '/',
+              header: () => (b % 3 === 0 ? undefined : cookie),
+            };
+            const got = acquire(table, { websocket: what === 'tunnel' }, 1 + (b % 2), visitor);
             all.push({ got, cancelled: false, ended: false });
             break;
           }
@@ -129,6 +154,19 @@ test('whatever happens in whatever order, each request is answered at most once 
             table = one(tables, a)!;
             upstreams.setService('shop', table);
             break;
+          case 'answers': {
+            const status = one([200, 500, 503, 404], b)!;
+            one(open(), a)?.got.connection?.signals?.answered(status, b % 2 === 0 ? b * 10 : -1);
+            break;
+          }
+          case 'signals':
+            upstreams.applyRemoteFailures([
+              { service: 'shop', address, count: 0, status5xx: b % 3, ejectedMs: b % 4 === 0 ? 3_000 : 0 },
+            ]);
+            break;
+          case 'keys':
+            upstreams.setCookieKeys(one(['k1,k2', 'k2,k3,k1', null], a) ?? null);
+            break;
           case 'gone':
             if (b % 4 === 0) upstreams.setService('shop', null);
             break;
@@ -142,6 +180,10 @@ test('whatever happens in whatever order, each request is answered at most once 
             }
             break;
           }
+        }
+        for (const { got } of all) {
+          const cookie = got.connection?.setCookie;
+          if (cookie && cookies.length < 20) cookies.push(cookie);
         }
         const lent = open().map(({ got }) => got.connection!.stream);
         assert.equal(new Set(lent).size, lent.length, 'a connection is lent to one at a time');

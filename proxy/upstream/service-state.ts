@@ -176,7 +176,8 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
   }
 
   startSlowly(endpoint: Endpoint): void {
-    this.#slowStart.begin(endpoint);
+    // One that the table names no longer may still come back, by a connect that was under way.
+    if (this.endpoints.get(endpoint.address) === endpoint) this.#slowStart.begin(endpoint);
   }
 
   #weigh(): void {

@@ -102,3 +102,18 @@ test('a slow start of the only backend holds nothing back, and leaves no timer b
   made.pass(1_000);
   assert.equal(made.timers.size, 0);
 });
+
+test('a connect that was under way when its service went away starts nothing slowly', () => {
+  const { made, both } = setup();
+  made.upstreams.setService('shop', both);
+  made.pass(21_000);
+  for (let count = 0; count < 3; count++) {
+    made.upstreams.applyRemoteFailures([{ service: 'shop', address: NEW, count: 1 }]);
+  }
+  made.acquire(both, { tried: [] });
+  made.upstreams.setService('shop', null);
+  while (made.connector.pending.length > 0) made.connector.succeed();
+  made.upstreams.close();
+  made.pass(30_000);
+  assert.equal(made.timers.size, 0);
+});
