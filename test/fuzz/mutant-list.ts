@@ -294,7 +294,14 @@ export const MUTANTS: readonly Mutant[] = [
     from: 'connection === null || this.#informed',
     to: 'connection === null',
     testFile: 'test/protocol/backend-leaves.test.ts',
-    test: 'after an interim answer went to the client: nothing is tried again',
+    test: 'with a status to be retried after an interim answer went to the client: it is relayed',
+  },
+  {
+    file: 'proxy/http1/upstream-request.ts',
+    from: 'const silent = !this.notes.answered;',
+    to: 'const silent = true;',
+    testFile: 'test/protocol/backend-leaves.test.ts',
+    test: 'in the middle of its head: 502, and nothing is tried again',
   },
   {
     file: 'proxy/http1/retries.ts',
