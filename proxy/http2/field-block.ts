@@ -8,6 +8,7 @@ import * as h2 from './protocol.ts';
 /** A block that takes more frames than this is an attack: the first one holds 16 KB. */
 const MAX_CONTINUATIONS = 8;
 const PRIORITY_BYTES = 5;
+const EMPTY = Buffer.alloc(0);
 
 export class FieldBlock {
   /** Stream of the block that is not complete; 0 when none is. */
@@ -18,7 +19,7 @@ export class FieldBlock {
   readonly #store = new ByteStore();
   #continuations = 0;
   /** Where a complete block stands. */
-  buffer: Buffer = h2.PREFACE;
+  buffer: Buffer = EMPTY;
   start = 0;
   end = 0;
 
@@ -64,7 +65,7 @@ export class FieldBlock {
 
   /** Lets go of the bytes of a complete block. */
   done(): void {
-    this.buffer = h2.PREFACE;
+    this.buffer = EMPTY;
   }
 
   #complete(buffer: Buffer, start: number, end: number): void {

@@ -106,10 +106,6 @@ export class Sender {
     this.#owner = owner;
   }
 
-  get blocked(): boolean {
-    return this.#blocked;
-  }
-
   // Frames of the connection.
 
   settings(pairs: readonly (readonly [id: number, value: number])[]): void {

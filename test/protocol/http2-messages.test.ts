@@ -36,6 +36,24 @@ describe('HTTP/2: requests', () => {
       assert.equal(record.endedBy, 'complete');
     }));
 
+  it('Host counts where there is no :authority, and may say the same beside it', () =>
+    withHttp2({}, async ({ connect, request, proxy }) => {
+      const client = await connect();
+      client.headers(1, [...GET.slice(0, 3), ['host', 'b.test:8443']]);
+      assert.match((await request()).head, /^GET \/ HTTP\/1\.1\r\nHost: b\.test:8443\r\n/);
+      assert.equal(proxy.lastView?.host, 'b.test');
+      client.headers(3, [...GET, ['host', 'A.test']]);
+      const { head } = await request();
+      assert.equal(head.match(/host:/gi)?.length, 2, 'Host and X-Forwarded-Host');
+    }));
+
+  it('OPTIONS of the whole server goes on as such', () =>
+    withHttp2({}, async ({ connect, request }) => {
+      const client = await connect();
+      client.headers(1, [[':method', 'OPTIONS'], [':scheme', 'https'], [':path', '*'], GET[3]!]);
+      assert.match((await request()).head, /^OPTIONS \* HTTP\/1\.1\r\n/);
+    }));
+
   it('many streams run at once, and their answers come in any order', () =>
     withHttp2({}, async ({ connect, proxy }) => {
       const client = await connect();
