@@ -152,6 +152,23 @@ describe('HTTP/2: flow control', () => {
       await client.ping();
     }));
 
+  it('bodies that no backend has taken keep the window of the connection shut, and it bounds them all', () =>
+    withHttp2({ service: { pool: { max: 1 } } }, async ({ connect, request, proxy }) => {
+      const client = await connect();
+      client.headers(1, POST, 0);
+      await request();
+      // They wait for the one connection that the backend may have.
+      for (const id of [3, 5, 7, 9, 11]) client.headers(id, POST, 0);
+      await proxy.settled(() => proxy.decisions === 6, 'all requests');
+      const piece = 'x'.repeat(16_384);
+      for (const id of [3, 5, 7, 9])
+        for (let sent = 0; sent < STREAM_WINDOW; sent += piece.length) client.data(id, piece);
+      await client.ping();
+      assert.equal(client.granted.get(0), 1_048_576 - h2.DEFAULT_WINDOW, 'what waits opens no window');
+      client.data(11, piece);
+      assert.equal(await client.goneWith(), h2.FLOW_CONTROL_ERROR);
+    }));
+
   it('bodies of streams that are over count for the window of the connection, which opens again', () =>
     withHttp2({ limits: { body: 1 } }, async ({ connect }) => {
       const client = await connect();
