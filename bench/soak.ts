@@ -1,5 +1,5 @@
 /**
- * Mixed load for a long time on one node with two serving processes: requests on kept and fresh connections, uploads,
+ * Mixed load for a long time on one serving process: requests on kept and fresh connections, uploads,
  * clients that leave at any moment, WebSockets that come and go, a change every few seconds, a re-read of everything
  * every minute. Prints memory and descriptors of the serving processes every minute, and at the end the slope of the
  * memory after the first third, by least squares. BENCH_MINUTES (default 30).
