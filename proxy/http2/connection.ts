@@ -234,6 +234,8 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
     this.streams.delete(id);
     this.ended.add(id, resetByUs);
     if (this.#corked === stream) this.#corked = null;
+    // The rest of its frame is nobody's: the object may serve a stream of another connection before that comes.
+    if (this.#dataStream === stream) this.#dataStream = null;
     poolOf(this.#environment).give(stream);
     if (this.#closed || this.streams.size > 0) return;
     if (this.#leaving || this.#draining) this.#goAway(h2.NO_ERROR);
@@ -259,7 +261,10 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   }
 
   onTurn(): void {
-    for (const stream of this.#begun) if (stream.corked) stream.uncork();
+    for (const stream of this.#begun) {
+      // Not if it ended and serves another connection by now.
+      if (stream.corked && this.streams.get(stream.id) === stream) stream.uncork();
+    }
     this.#begun.length = 0;
   }
 

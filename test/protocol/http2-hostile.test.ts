@@ -141,4 +141,26 @@ describe('HTTP/2: whatever a client sends', () => {
       const decided = it.proxy.records.filter((record) => record.phase !== 'head').length;
       assert.equal(decided, it.proxy.decisions);
     }));
+
+  it('the rest of a frame for a stream that is over reaches no other connection', () =>
+    withHttp2({}, async ({ connect, request }) => {
+      const early = await connect();
+      early.headers(1, POST, 0);
+      const first = await request();
+      const data = frame(h2.DATA, 0, 1, 'GOOD!and an evil end');
+      early.write(data.subarray(0, 9 + 5));
+      await first.wire.until(() => first.wire.received.includes('GOOD!'), 'the first part');
+      first.wire.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
+      await early.resetOf(1);
+      const other = await connect();
+      other.headers(1, POST, 0);
+      const second = await request();
+      early.write(data.subarray(9 + 5));
+      await early.ping();
+      other.data(1, 'mine', h2.END_STREAM);
+      await second.wire.until(() => second.wire.received.endsWith('0\r\n\r\n'), 'the whole body');
+      assert.ok(!second.wire.received.includes('evil'), second.wire.received);
+      second.wire.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+      assert.equal((await other.answer(1)).body, 'ok');
+    }));
 });
