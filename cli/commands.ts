@@ -82,6 +82,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./delete.ts'),
   },
   {
+    name: 'purge',
+    usage: 'purge SERVICE [PATH]',
+    summary: 'remove stored answers of a service on every node',
+    load: () => import('./purge.ts'),
+  },
+  {
     name: 'status',
     usage: 'status',
     summary: 'show every node and what is wrong',

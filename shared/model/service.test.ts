@@ -80,3 +80,11 @@ test('limits that are not given have the documented defaults', () => {
   });
   assert.equal(resolveLimits({ limits: { fields: 5 } }).fields, 5);
 });
+
+test('what is about requests is refused for a service of protocol tcp', () => {
+  for (const field of [{ sticky: {} }, { coalesce: {} }, { cache: {} }]) {
+    const parsed = parseObject('service', { name: 'db', protocol: 'tcp', ...field });
+    assert.ok(!parsed.ok && parsed.problems[0]?.path === Object.keys(field)[0], JSON.stringify(field));
+  }
+  assert.ok(parseObject('service', { name: 'db', protocol: 'tcp', sticky: false, cache: null }).ok);
+});

@@ -141,6 +141,9 @@ const shortBackends = z.array(
   z.union([backendAddress().transform((address) => ({ address })), backendSchema]),
 );
 
+/** What means nothing without requests and answers. */
+const HTTP_ALONE = ['sticky', 'coalesce', 'cache'] as const;
+
 export const serviceSchema = z
   .strictObject({
     name: objectName(),
@@ -291,6 +294,11 @@ export const serviceSchema = z
         path: ['backends'],
         message: 'give either the short form (backends) or keys, not both',
       });
+    }
+    for (const field of service.protocol === 'tcp' ? HTTP_ALONE : []) {
+      if (!service[field]) continue;
+      const message = 'is about requests; a service of protocol tcp has none: leave it out';
+      context.addIssue({ code: 'custom', path: [field], message });
     }
   })
   .transform(({ backends, ...service }) =>
