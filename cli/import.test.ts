@@ -8,7 +8,7 @@ import { parseObject } from '../shared/model/kinds.ts';
 import * as example from './import/examples-for-test.ts';
 import type { Imported } from './import/imported.ts';
 import { readObjectLiteral } from './import/object-literal.ts';
-import { importFiles } from './import.ts';
+import { importFiles, run } from './import.ts';
 
 function imported(t: TestContext, format: string, ...texts: readonly string[]): Imported {
   const folder = mkdtempSync(join(tmpdir(), 'kontrol-import-'));
@@ -277,4 +277,14 @@ test('a file that cannot be read ends with its name and line, and brings nothing
   ] as const) {
     assert.throws(() => imported(t, format, text), message);
   }
+});
+
+test('a file of which nothing is carried over is a failure, not an empty success', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'kontrol-import-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, 'config.yml');
+  writeFileSync(file, 'hosts: [a.example.com]\n');
+  assert.equal(await run(['--from', 'go-reverse-proxy', file]), 1);
+  writeFileSync(file, example.GO_REVERSE_PROXY);
+  assert.equal(await run(['--from', 'go-reverse-proxy', file, '--json']), 0);
 });

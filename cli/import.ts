@@ -39,6 +39,12 @@ export async function run(argv: readonly string[]): Promise<number> {
     const imported = importFiles(String(options['from']), files);
     for (const { file, line, text } of imported.remarks)
       process.stderr.write(`${file}${line === 0 ? '' : `:${line}`}: ${text}\n`);
+    if (imported.objects.length === 0) {
+      process.stderr.write(
+        `kontrol: nothing was carried over; is this a configuration of ${options['from']}?\n`,
+      );
+      return 1;
+    }
     const problems = problemsOf(imported);
     if (problems.length > 0) {
       process.stderr.write(`${problems.join('\n')}\n`);
