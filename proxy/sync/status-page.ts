@@ -44,7 +44,7 @@ export function renderStatusPage(report: StatusReport): string {
       'Quarantined',
       ['object', 'why', 'instead'],
       node.quarantined.map(({ kind, name, reason, lastGood }) =>
-        row([html(`${kind}/${name}`), bad(reason), lastGood ? 'last good version' : 'answers 503']),
+        row([html(`${kind}/${name}`), bad(reason), insteadOf(kind, lastGood)]),
       ),
     ),
     section(
@@ -72,6 +72,12 @@ export function renderStatusPage(report: StatusReport): string {
 <title>Kontrol: ${html(node._id)}</title><style>${STYLE}</style></head><body>
 <h1>${html(node._id)}</h1>${sections.join('\n')}</body></html>
 `;
+}
+
+/** What is in force in place of a quarantined object. A listener has nobody to answer: its port stays shut. */
+function insteadOf(kind: string, lastGood: boolean): string {
+  if (lastGood) return 'last good version';
+  return kind === 'listener' ? 'not open' : 'answers 503';
 }
 
 function backendRow(backend: BackendReport, now: number): string {
