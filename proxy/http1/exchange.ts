@@ -266,6 +266,8 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
     const counted = rates?.count(decision, this.#visitor.view.address, this.#held) ?? decision;
     if (counted instanceof Ticket) {
       this.#held.begin(counted);
+      // Its body is measured from now on, by the limits that it will have.
+      if (decision.type === 'forward') this.#forward = decision;
       this.#source = this.#held;
     } else this.counted(counted);
   }

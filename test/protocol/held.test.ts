@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type Held, type RateGate, Ticket } from '../../proxy/rate/gate.ts';
 import { limited } from '../../proxy/rate/limit-fields.ts';
-import type { Decision } from '../../shared/routing/decision.ts';
+import type { Decision, Forward } from '../../shared/routing/decision.ts';
 import type { RateCount } from '../../shared/routing/rate.ts';
 import { type TestProxy, withProxy } from './harness.ts';
 import { dechunk } from './wire.ts';
@@ -37,8 +37,11 @@ class HoldingGate {
   }
 }
 
-async function holding(body: (proxy: TestProxy, gate: HoldingGate) => Promise<void>): Promise<void> {
-  await withProxy({ decide: (_, forward) => ({ ...forward, counts: [COUNT] }) }, async (proxy) => {
+async function holding(
+  body: (proxy: TestProxy, gate: HoldingGate) => Promise<void>,
+  limits: Forward['limits'] = null,
+): Promise<void> {
+  await withProxy({ decide: (_, forward) => ({ ...forward, counts: [COUNT], limits }) }, async (proxy) => {
     const gate = new HoldingGate();
     Object.assign(proxy.environment, { rates: gate as unknown as RateGate });
     await body(proxy, gate);
@@ -227,4 +230,18 @@ describe('a request that a rate rule holds', () => {
       await proxy.idle();
       assert.equal(proxy.records.length, 4);
     }));
+
+  it('keeps to the limits of its route', () =>
+    holding(
+      async (proxy, gate) => {
+        const client = await proxy.client();
+        client.write('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n');
+        await heldIs(proxy, gate, 1);
+        gate.pass(0);
+        await (await proxy.backend.connection()).readHead();
+        client.write('9\r\ndefghijkl\r\n0\r\n\r\n');
+        assert.equal((await client.readMessage()).status, 413);
+      },
+      { body: 5, bodyRate: 0, bodyIdleMs: 5_000 },
+    ));
 });
