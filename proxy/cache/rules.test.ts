@@ -232,9 +232,15 @@ test('what may be shared with others', () => {
   assert.equal(isShareable(head()), true);
   assert.equal(isShareable(head({}, 500)), true);
   assert.equal(isShareable(head({}, 401)), false);
+  assert.equal(isShareable(head({ vary: 'Accept, X-Forwarded-Proto' })), true);
   for (const fields of [
     { 'set-cookie': 'a' },
     { vary: '*' },
+    { vary: 'Accept, X-Forwarded-For' },
+    { vary: 'x-real-ip' },
+    { vary: 'X-Request-Id' },
+    { vary: 'Client-Cert' },
+    { vary: 'client-cert-chain' },
     { 'cache-control': 'Private' },
     { 'cache-control': 'NO-STORE' },
   ]) {

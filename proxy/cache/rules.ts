@@ -48,6 +48,17 @@ const MICRO_CACHED: ReadonlySet<number> = new Set([200, 203, 204, 300, 301, 308,
 /** Never stored: they are parts or comments of another answer, or ask this very visitor for something. */
 const NEVER_STORED: ReadonlySet<number> = new Set([206, 304, 401, 407, 416]);
 const MAX_VARY = 20;
+/**
+ * Fields that say who the visitor is and are written by us: what differs in them is not told apart by what visitors
+ * sent. For `Client-Cert` that is RFC 9440 §2.4; host, scheme and port are part of what an answer is found by.
+ */
+const PERSONAL: ReadonlySet<string> = new Set([
+  'x-forwarded-for',
+  'x-real-ip',
+  'x-request-id',
+  'client-cert',
+  'client-cert-chain',
+]);
 /** Content types that are streams without an end. */
 const STREAM = /^(?:text\/event-stream|multipart\/x-mixed-replace|application\/(?:x-ndjson|grpc))/i;
 
@@ -61,7 +72,10 @@ export function isShareable(head: AnswerHead): boolean {
 
 /** Each of the fields is looked up for each request to the same target. */
 function isBoundedVary(vary: string | undefined): boolean {
-  return vary === undefined || (!vary.includes('*') && vary.split(',', MAX_VARY + 1).length <= MAX_VARY);
+  if (vary === undefined) return true;
+  const names = vary.split(',', MAX_VARY + 1);
+  if (vary.includes('*') || names.length > MAX_VARY) return false;
+  return !names.some((name) => PERSONAL.has(name.trim().toLowerCase()));
 }
 
 /** A stream is never held back or kept: whoever asks for one gets one. */
