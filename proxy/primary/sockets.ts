@@ -61,7 +61,10 @@ export class BindError extends Error {
 }
 
 function adviceFor(code: string, spec: ListenerSpec): string {
-  if (code === 'EADDRINUSE') return 'the port is in use; stop what holds it or choose another port';
+  if (code === 'EADDRINUSE') {
+    const where = spec.type === 'tcp' ? '' : ` with --${spec.type} (KONTROL_${spec.type.toUpperCase()})`;
+    return `the port is in use; stop what holds it or choose another port${where}`;
+  }
   if (code === 'EACCES')
     return `port ${spec.port} needs a privilege; use a port above 1023 or grant CAP_NET_BIND_SERVICE`;
   if (code === 'EADDRNOTAVAIL') return 'this machine does not have that address';
