@@ -7,10 +7,12 @@ import { Admission } from './admission.ts';
 function admission({
   max = 0,
   full = (): boolean => false,
+  connections = Number.POSITIVE_INFINITY,
   pausable = true,
 }: {
   max?: number;
   full?: () => boolean;
+  connections?: number;
   pausable?: boolean;
 } = {}) {
   const clock = new ManualClock();
@@ -27,7 +29,7 @@ function admission({
         gate.paused = false;
       },
     },
-    descriptors: { full, stride: 1 },
+    descriptors: { full, stride: 1, connections },
     clock,
     log: silentLog,
     maxConnections: () => max,
@@ -104,4 +106,17 @@ test('closed, it neither pauses nor resumes', () => {
   assert.equal(gate.paused, true);
   open(2);
   assert.equal(gate.pauses, 1);
+});
+
+test('accepting stops while each visitor has a descriptor left for a backend, and goes on when one has gone', () => {
+  const { subject, clock, gate, open } = admission({ connections: 100 });
+  open(99);
+  assert.equal(gate.paused, false);
+  open(1);
+  assert.equal(gate.paused, true);
+  clock.advance(100);
+  assert.equal(gate.paused, true);
+  subject.closed();
+  clock.advance(100);
+  assert.equal(gate.paused, false);
 });

@@ -25,7 +25,7 @@ export interface Gate {
 
 export interface AdmissionOptions {
   readonly gate: Gate;
-  readonly descriptors: Pick<Descriptors, 'full' | 'stride'>;
+  readonly descriptors: Pick<Descriptors, 'full' | 'stride' | 'connections'>;
   readonly clock: Clock;
   readonly log: Log;
   /** Most connections of this process; 0 = no limit. */
@@ -57,7 +57,7 @@ export class Admission {
     if (this.#closed || this.#cancel !== null) return;
     if (++this.#sinceLook >= this.#options.descriptors.stride) {
       this.#sinceLook = 0;
-      if (this.#options.descriptors.full()) {
+      if (this.#scarce()) {
         this.#stop('descriptors');
         return;
       }
@@ -109,9 +109,15 @@ export class Admission {
   #check(): void {
     this.#cancel = this.#options.clock.after(FULL_CHECK_MS, () => {
       const max = this.#options.maxConnections();
-      if (this.#options.descriptors.full() || (max > 0 && this.#open >= max)) this.#check();
+      if (this.#scarce() || (max > 0 && this.#open >= max)) this.#check();
       else this.#go();
     });
+  }
+
+  /** Whether the descriptors are needed for what is open. */
+  #scarce(): boolean {
+    const { descriptors } = this.#options;
+    return this.#open >= descriptors.connections || descriptors.full();
   }
 
   #go(): void {

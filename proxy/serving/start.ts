@@ -39,7 +39,7 @@ import { Admission } from './admission.ts';
 import { AppliedTable } from './apply.ts';
 import { Certificates } from './certificates.ts';
 import { Connections } from './connections.ts';
-import { Descriptors } from './descriptors.ts';
+import { Descriptors, residentBytes } from './descriptors.ts';
 import { Drain } from './drain.ts';
 import type { Environment } from './environment.ts';
 import { Front } from './front.ts';
@@ -312,7 +312,7 @@ export class ServingProcess {
     this.#send({
       type: 'pong',
       n,
-      rss: process.memoryUsage.rss(),
+      rss: residentBytes(),
       connections: this.#admission.open,
     });
   }
