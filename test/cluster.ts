@@ -26,6 +26,8 @@ export interface ClusterOptions {
   readonly processes?: number;
   /** Where nodes listen for visitors; default IPv4 loopback alone, which is always among them. */
   readonly addresses?: readonly string[];
+  /** Further environment of every process of ours, given the folder of the cluster. */
+  readonly environment?: (folder: string) => NodeJS.ProcessEnv;
 }
 
 export interface ApiReply {
@@ -306,6 +308,7 @@ export class Cluster {
 
   #env({ mongoUrl, redisUrl }: OwnOfNode = {}): NodeJS.ProcessEnv {
     return {
+      ...this.options.environment?.(this.folder),
       MONGO_URL: mongoUrl ?? this.options.mongoUrl,
       REDIS_URL: redisUrl ?? this.options.redisUrl,
       [FOLDER_MARK]: this.folder,

@@ -8,7 +8,7 @@ import { Redis } from 'ioredis';
 import { type Cluster, visit } from '../cluster.ts';
 import type { MongoService, RedisService } from '../services/index.ts';
 import { doubled, type TestBackend } from './backends.ts';
-import { type Outcome, summarise } from './load.ts';
+import { type LoadOptions, type Outcome, summarise } from './load.ts';
 import type { Relay } from './relay.ts';
 
 export interface Services {
@@ -43,6 +43,12 @@ export interface FaultCase {
   readonly relayed?: boolean;
   /** A further node whose Redis alone is behind the relay. */
   readonly partition?: boolean;
+  /** Further arguments of the nodes. */
+  readonly proxyArguments?: readonly string[];
+  /** Further environment of every process of ours, given the folder of the cluster. */
+  readonly environment?: (folder: string) => NodeJS.ProcessEnv;
+  /** What is another in the load. */
+  readonly load?: Partial<LoadOptions>;
   /** Before the load begins. */
   prepare?(stage: Stage): Promise<void>;
   /** Breaks things while the load runs. */

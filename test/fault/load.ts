@@ -14,6 +14,8 @@ export interface LoadOptions {
   readonly perSecond?: number;
   readonly connections?: number;
   readonly path?: string;
+  /** Every fifth request is on a connection of its own; default true. */
+  readonly fresh?: boolean;
 }
 
 export interface Outcome {
@@ -38,7 +40,7 @@ export class Load {
   #stopped = false;
 
   constructor(options: LoadOptions) {
-    this.#options = { perSecond: 300, connections: 40, path: '/', ...options };
+    this.#options = { perSecond: 300, connections: 40, path: '/', fresh: true, ...options };
     const clients = Array.from({ length: this.#options.connections }, (_, index) => this.#client(index));
     this.done = Promise.all(clients).then(() => {});
   }
@@ -58,7 +60,7 @@ export class Load {
       if (due - start > seconds * 1_000) break;
       const wait = due - performance.now();
       if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
-      const fresh = turn % 5 === 0;
+      const fresh = this.#options.fresh && turn % 5 === 0;
       await this.#one(
         `c${index}-${turn}`,
         turn % 2 === 0 ? 'GET' : 'POST',

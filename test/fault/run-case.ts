@@ -4,10 +4,11 @@ import { BACKEND_CASES } from './backend-cases.ts';
 import { TestBackend } from './backends.ts';
 import { CASES, type FaultCase, HOST, type Relays, type Services, type Stage } from './cases.ts';
 import { Load, type Summary, summarise } from './load.ts';
+import { MACHINE_CASES } from './machine-cases.ts';
 import { Relay } from './relay.ts';
 import { RELAY_CASES } from './relay-cases.ts';
 
-export const ALL_CASES: readonly FaultCase[] = [...CASES, ...BACKEND_CASES, ...RELAY_CASES];
+export const ALL_CASES: readonly FaultCase[] = [...CASES, ...BACKEND_CASES, ...RELAY_CASES, ...MACHINE_CASES];
 
 /** Runs one case; throws what it found, answers the counts. */
 export async function runCase(one: FaultCase, services: Services, seconds: number): Promise<Summary> {
@@ -17,6 +18,8 @@ export async function runCase(one: FaultCase, services: Services, seconds: numbe
     ...(one.embedded ? {} : { mongoUrl: relays?.mongo.through(mongoUrl) ?? mongoUrl }),
     ...(one.embedded ? {} : { redisUrl: redisUrlOf(one, services, relays) }),
     processes: one.processes ?? 2,
+    ...(one.proxyArguments === undefined ? {} : { proxyArguments: one.proxyArguments }),
+    ...(one.environment === undefined ? {} : { environment: one.environment }),
   });
   const backends = await Promise.all(['a', 'b', 'c'].map((name) => TestBackend.start(name, cluster.folder)));
   try {
@@ -40,7 +43,12 @@ export async function runCase(one: FaultCase, services: Services, seconds: numbe
     const stage: Stage = { cluster, services, backends, relays, seconds, at };
     await one.prepare?.(stage);
     started = performance.now();
-    const load = new Load({ ports: cluster.nodes.map((node) => node.http), host: HOST, seconds });
+    const load = new Load({
+      ports: cluster.nodes.map((node) => node.http),
+      host: HOST,
+      seconds,
+      ...one.load,
+    });
     try {
       await one.disturb(stage);
       await load.done;
