@@ -238,8 +238,9 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
     if (this.#dataStream === stream) this.#dataStream = null;
     poolOf(this.#environment).give(stream);
     if (this.#closed || this.streams.size > 0) return;
-    if (this.#leaving || this.#draining) this.#goAway(h2.NO_ERROR);
-    else if (!this.#headTimed) this.#environment.timers.set(this, this.#environment.limits().keepAliveMs);
+    // What was on its way when the client was told to go may still come, until it has heard of it.
+    if (this.#leaving || this.#intake.finalId !== h2.MAX_STREAM_ID) this.#goAway(h2.NO_ERROR);
+    else if (!this.#headTimed) this.#environment.timers.set(this, this.#idleMs);
   }
 
   /** Something of this stream's request is on its way to the backend, and leaves with what follows at once. */
@@ -352,12 +353,21 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
     }
   }
 
+  /** Nobody has opened it; one that is not served any more may have been (§6.8). */
+  #isIdle(id: number): boolean {
+    return id > this.#intake.lastId && id <= this.#intake.finalId;
+  }
+
+  get #idleMs(): number {
+    return this.#draining ? DRAIN_MS : this.#environment.limits().keepAliveMs;
+  }
+
   #idle(cost: number): number {
     return this.#idleFrames.take(cost, this.#environment.timers.now) ? h2.NO_ERROR : h2.ENHANCE_YOUR_CALM;
   }
 
   #rstStream(id: number, length: number): number {
-    if (id === 0 || id > this.#intake.lastId) return h2.PROTOCOL_ERROR;
+    if (id === 0 || this.#isIdle(id)) return h2.PROTOCOL_ERROR;
     if (length !== 4) return h2.FRAME_SIZE_ERROR;
     const stream = this.streams.get(id);
     if (stream === undefined) return this.#idle(1);
@@ -391,7 +401,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
       if (increment === 0) return h2.PROTOCOL_ERROR;
       if (!this.sender.widen(increment)) return h2.FLOW_CONTROL_ERROR;
     } else {
-      if (id > this.#intake.lastId) return h2.PROTOCOL_ERROR;
+      if (this.#isIdle(id)) return h2.PROTOCOL_ERROR;
       const stream = this.streams.get(id);
       if (stream === undefined) return this.#idle(1);
       if (increment === 0) stream.fail('bad_request', h2.PROTOCOL_ERROR);
@@ -410,14 +420,17 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
     this.#dataId = id;
     this.#dataEnds = (flags & h2.END_STREAM) !== 0;
     this.#dataLeft = length;
-    if (id === 0 || id > this.#intake.lastId) return h2.PROTOCOL_ERROR;
+    if (id === 0 || this.#isIdle(id)) return h2.PROTOCOL_ERROR;
     this.#receiveWindow -= length;
     if (this.#receiveWindow < 0) return h2.FLOW_CONTROL_ERROR;
     if (length > 0) this.#idleFrames.restore(1);
     else if (!this.#dataEnds && this.#idle(1) !== h2.NO_ERROR) return h2.ENHANCE_YOUR_CALM;
     const stream = this.streams.get(id);
     if (this.#corked !== stream) this.uncork();
-    if (stream === undefined) return this.ended.resetByUs(id) ? h2.NO_ERROR : h2.STREAM_CLOSED;
+    if (stream === undefined) {
+      const ignored = id > this.#intake.finalId || this.ended.resetByUs(id);
+      return ignored ? h2.NO_ERROR : h2.STREAM_CLOSED;
+    }
     if (stream.remoteEnded) {
       stream.fail('bad_request', h2.STREAM_CLOSED);
       return h2.NO_ERROR;
@@ -435,10 +448,9 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
     if (inside === this.#headTimed) return;
     this.#headTimed = inside;
     const { timers } = this.#environment;
-    const limits = this.#environment.limits();
-    if (inside) timers.set(this, limits.headTimeoutMs);
+    if (inside) timers.set(this, this.#environment.limits().headTimeoutMs);
     else if (this.streams.size > 0) timers.clear(this);
-    else timers.set(this, limits.keepAliveMs);
+    else timers.set(this, this.#idleMs);
   }
 
   // Endings.

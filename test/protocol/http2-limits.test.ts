@@ -254,6 +254,43 @@ describe('HTTP/2: endings', () => {
       assert.equal(client.frames().length, 0);
     }));
 
+  it('drains: what was on its way is served although the last answer ended first', () =>
+    withHttp2({}, async ({ connect, request, connections }) => {
+      const client = await connect();
+      client.headers(1, GET);
+      const first = await request();
+      for (const connection of connections) connection.drain();
+      const { payload } = await client.frameOf(h2.PING);
+      first.wire.write(OK);
+      assert.equal((await client.answer(1)).status, 200);
+      // Both sent before the warning was heard.
+      client.headers(3, GET);
+      client.write(frame(h2.PING, h2.ACK, 0, payload));
+      await first.wire.readHead();
+      first.wire.write(OK);
+      assert.equal((await client.answer(3)).status, 200);
+      await client.end();
+    }));
+
+  it('drains: whatever belongs to a stream that is not served any more harms no other', () =>
+    withHttp2({}, async ({ connect, request, connections }) => {
+      const client = await connect();
+      client.headers(1, GET);
+      const { wire } = await request();
+      for (const connection of connections) connection.drain();
+      const { payload } = await client.frameOf(h2.PING);
+      client.write(frame(h2.PING, h2.ACK, 0, payload));
+      await client.next((one) => one.type === h2.GOAWAY && one.payload.readUInt32BE(0) === 1, 'the last id');
+      client.headers(3, POST, 0);
+      client.data(3, 'body', h2.END_STREAM);
+      client.windowUpdate(3, 10);
+      client.write(RESET(3));
+      await client.ping();
+      wire.write(OK);
+      assert.equal((await client.answer(1)).status, 200);
+      await client.end();
+    }));
+
   it('drains at once when nothing is under way, also a client that does not answer', () =>
     withHttp2({}, async ({ connect, connections, proxy }) => {
       const clients = [await connect(), await connect()];
