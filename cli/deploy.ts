@@ -75,7 +75,7 @@ async function deploy(connection: Connection, before: Builds, plan: Plan): Promi
   if (!(await untilLive(connection, plan))) {
     const live = liveOf(await buildsOf(connection, service), key);
     process.stderr.write(
-      `kontrol: key ${key} of ${service} has ${live} live backends of ${min} in time; nothing was changed\n`,
+      `kontrol: key ${key} of ${service} has ${live} live backends of ${min} in time; nothing was changed. Its workers start with 'kontrol run --service ${service} --key ${key} …'\n`,
     );
     return 1;
   }
@@ -85,7 +85,7 @@ async function deploy(connection: Connection, before: Builds, plan: Plan): Promi
   const share = watched.requests === 0 ? 0 : (watched.errors / watched.requests) * 100;
   const live = liveOf(await buildsOf(connection, service), key);
   const bad = (watched.requests >= ENOUGH_REQUESTS && share > plan.maxErrors) || live < min;
-  const told = `${watched.requests} requests, ${watched.errors} errors (${share.toFixed(1)} %), ${live} live backends`;
+  const told = `${watched.requests} requests, ${watched.errors} errors (${share.toFixed(1)} %), live backends: ${live}`;
   if (!bad) {
     if (json) printJson({ service, key, was: before.latest, ...watched, live, rolledBack: false });
     else say(json, `${service}: ${told}`);

@@ -33,6 +33,7 @@ export function lint(
       case 'domain': {
         const domain = doc as unknown as Domain;
         found.push(...shadowedRoutes(domain.routes ?? []), ...uncoveredHosts(domain, draft));
+        found.push(...withoutRoutes(domain));
         break;
       }
       case 'certificate':
@@ -54,6 +55,12 @@ export function lint(
     for (const { path, message } of found) warnings.push({ kind, name, path, message });
   }
   return warnings;
+}
+
+/** A domain that is on and goes nowhere: a service that was forgotten, or misspelt in a patch that left it out. */
+export function withoutRoutes({ mode, maintenance, routes = [] }: Domain): FieldProblem[] {
+  if (routes.length > 0 || (mode ?? 'on') !== 'on' || (maintenance ?? false) !== false) return [];
+  return [{ path: 'routes', message: 'there is none: every request is answered 404; give it a service' }];
 }
 
 function unknownMarks(templates: unknown): FieldProblem[] {

@@ -88,3 +88,11 @@ test('what is about requests is refused for a service of protocol tcp', () => {
   }
   assert.ok(parseObject('service', { name: 'db', protocol: 'tcp', sticky: false, cache: null }).ok);
 });
+
+test('health checks without a type are of type tcp, and a typo in them is named', () => {
+  assert.deepEqual(resolve({ health: { interval: '3s' } }).health.intervalMs, 3_000);
+  assert.equal(resolve({ health: { interval: '3s' } }).health.type, 'tcp');
+  const typo = parseObject('service', { name: 's', health: { intervall: '3s' } });
+  assert.ok(!typo.ok);
+  assert.deepEqual(typo.problems, [{ path: 'health.intervall', message: 'unknown field' }]);
+});

@@ -83,7 +83,7 @@ const httpPath = z
   .regex(/^\/[\x21-\x7e]*$/, 'a path begins with "/" and has visible ASCII only');
 
 const health = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('tcp'), ...timing }),
+  z.strictObject({ type: z.literal('tcp').optional().describe('default tcp'), ...timing }),
   z.strictObject({
     type: z.literal('http'),
     path: httpPath.optional().describe('default "/"'),
@@ -107,6 +107,7 @@ const health = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('off') }),
 ]);
 export type Health = z.output<typeof health>;
+export type HealthType = NonNullable<Health['type']>;
 
 const pool = z.strictObject({
   max: z
@@ -309,7 +310,7 @@ export type Service = z.output<typeof serviceSchema>;
 
 /** Active health checks with every default filled in. */
 export interface ResolvedHealth {
-  readonly type: Health['type'];
+  readonly type: HealthType;
   readonly path: string;
   /** Statuses that count as alive; empty means any 2xx or 3xx. */
   readonly status: readonly number[];
@@ -463,14 +464,15 @@ function resolveCache(cache: NonNullable<Service['cache']> | null): ResolvedCach
   };
 }
 
-const DEFAULT_HEALTH_PATHS: Partial<Record<Health['type'], string>> = { json: '/healthCheck' };
+const DEFAULT_HEALTH_PATHS: Partial<Record<HealthType, string>> = { json: '/healthCheck' };
 
 function resolveHealth(health: Health): ResolvedHealth {
   const timing: Partial<Exclude<Health, { type: 'off' }>> = health.type === 'off' ? {} : health;
+  const type = health.type ?? 'tcp';
   const status = health.type === 'http' ? (health.status ?? []) : [];
   return {
-    type: health.type,
-    path: ('path' in health ? health.path : undefined) ?? DEFAULT_HEALTH_PATHS[health.type] ?? '/',
+    type,
+    path: ('path' in health ? health.path : undefined) ?? DEFAULT_HEALTH_PATHS[type] ?? '/',
     status: typeof status === 'number' ? [status] : status,
     body: (health.type === 'http' ? health.body : undefined) ?? null,
     intervalMs: timing.interval ?? 5_000,

@@ -55,7 +55,7 @@ test('a build that is live becomes the latest; the builds are listed with their 
   assert.equal(await serves(), 'one');
   assert.deepEqual(await deploy('--key', '2', '--watch', '0'), {
     code: 0,
-    out: 'shop: latest is key 2, was 1\nshop: 0 requests, 0 errors (0.0 %), 1 live backends\n',
+    out: 'shop: latest is key 2, was 1\nshop: 0 requests, 0 errors (0.0 %), live backends: 1\n',
     err: '',
   });
   assert.equal(await serves(), 'two');
@@ -104,7 +104,7 @@ test('a build that answers with errors is taken back by itself', async () => {
   })();
   try {
     const { code, err } = await deploy('--key', '3', '--watch', '6s', '--rollback');
-    assert.match(err, /\d+ requests, \d+ errors \(\d+\.\d %\), 1 live backends; latest is key 2 again/);
+    assert.match(err, /\d+ requests, \d+ errors \(\d+\.\d %\), live backends: 1; latest is key 2 again/);
     assert.equal(code, 1);
   } finally {
     asking = false;

@@ -1,0 +1,18 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Domain } from '../../shared/model/domain.ts';
+import { parseObject } from '../../shared/model/kinds.ts';
+import { withoutRoutes } from './lint.ts';
+
+function domain(fields: Record<string, unknown>): Domain {
+  const parsed = parseObject('domain', { name: 'shop.test', ...fields });
+  if (!parsed.ok) assert.fail(JSON.stringify(parsed.problems));
+  return parsed.value;
+}
+
+test('a domain that is on and goes nowhere is warned of; one in maintenance, off, or with a route is not', () => {
+  for (const fields of [{}, { mode: 'on' }, { mode: 'on', routes: [] }, { maintenance: false }])
+    assert.equal(withoutRoutes(domain(fields)).length, 1, JSON.stringify(fields));
+  for (const fields of [{ service: 'shop' }, { mode: 'maintenance' }, { mode: 'off' }, { maintenance: true }])
+    assert.deepEqual(withoutRoutes(domain(fields)), [], JSON.stringify(fields));
+});
