@@ -1,12 +1,12 @@
 /**
- * Runs every test file of the build, prints each result, and ends with one line that counts them. Units run two
- * files at a time, everything that starts processes one at a time. A skipped or todo test counts as failed: nothing
- * is left out silently.
+ * Runs every test file of the build, prints each result, and ends with one line that counts them. Two files run at a
+ * time (most of them wait most of the time), those that put load on the machine one at a time. A skipped or todo test
+ * counts as failed: nothing is left out silently.
  *
  * `node dist/test/run.js [part of a path…]` runs only the files whose path contains one of the parts.
  */
 import { existsSync, readdirSync } from 'node:fs';
-import { dirname, join, relative, sep } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { fileURLToPath } from 'node:url';
@@ -22,7 +22,7 @@ const all = readdirSync(build, { recursive: true, encoding: 'utf8' })
   .filter((file) => existsSync(packageRoot(file.replace(/\.js$/, '.ts'))))
   .filter((file) => wanted.length === 0 || wanted.some((part) => file.includes(part)))
   .sort();
-const alone = (file: string) => file.startsWith(`test${sep}`) || /mongodb|redis|embedded/.test(file);
+const alone = (file: string) => file.startsWith(join('test', 'fault')) || /mongodb|redis|embedded/.test(file);
 
 const totals = { passed: 0, failed: 0 };
 const failures: string[] = [];
