@@ -433,6 +433,8 @@ export class Flight implements AnswerReceiver, Carrier {
     const tag = renewal.field('etag');
     this.#service.store?.remove(kept);
     const other = tag !== undefined && tag !== kept.head.field('etag');
+    // What it says to one visitor (a cookie) goes into that one's head, and nobody else gets that.
+    const shareable = isShareable(renewal);
     if (!other) {
       kept.head = kept.head.updated(renewal);
       const terms = this.#termsOf(kept.head);
@@ -445,7 +447,8 @@ export class Flight implements AnswerReceiver, Carrier {
     for (const reader of readers) {
       this.#readers.delete(reader);
       reader.left();
-      if (other || !selects(kept.selecting, reader.asker.view)) this.#service.again(reader);
+      if (!shareable && reader !== this.#leader) this.#service.alone(reader);
+      else if (other || !selects(kept.selecting, reader.asker.view)) this.#service.again(reader);
       else this.#service.serve(reader, kept, 'revalidated');
     }
   }

@@ -241,6 +241,7 @@ test('what may be shared with others', () => {
     { vary: 'X-Request-Id' },
     { vary: 'Client-Cert' },
     { vary: 'client-cert-chain' },
+    { vary: 'X-Client-Cert-Fingerprint' },
     { 'cache-control': 'Private' },
     { 'cache-control': 'NO-STORE' },
   ]) {

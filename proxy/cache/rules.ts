@@ -58,6 +58,8 @@ const PERSONAL: ReadonlySet<string> = new Set([
   'x-request-id',
   'client-cert',
   'client-cert-chain',
+  'x-client-cert-subject',
+  'x-client-cert-fingerprint',
 ]);
 /** Content types that are streams without an end. */
 const STREAM = /^(?:text\/event-stream|multipart\/x-mixed-replace|application\/(?:x-ndjson|grpc))/i;

@@ -239,6 +239,24 @@ describe('past its lifetime', () => {
     assert.equal((await s.kept(request())).body, 'newer');
   });
 
+  scene('a 304 for one visitor is given to that one alone', {}, async (s) => {
+    await s.through(request(), answer(['ETag: "a"', 'Cache-Control: max-age=1']));
+    s.proxy.passTime(2_000);
+    s.client.write(request());
+    const backend = s.proxy.backend.accepted[0]!;
+    await backend.readHead();
+    const other = await s.proxy.client();
+    other.write(request());
+    await s.proxy.settled(() => s.proxy.decisions === 3, 'the other to wait');
+    backend.write('HTTP/1.1 304 Not Modified\r\nETag: "a"\r\nSet-Cookie: session=first\r\n\r\n');
+    const first = await s.client.readMessage();
+    assert.deepEqual([first.body, first.fields.get('set-cookie')], ['hello', 'session=first']);
+    await backend.readHead();
+    backend.write(answer(['Set-Cookie: session=other'], 'mine!'));
+    const got = await other.readMessage();
+    assert.deepEqual([got.body, got.fields.get('set-cookie')], ['mine!', 'session=other']);
+  });
+
   scene('a 304 about another version is not believed', {}, async (s) => {
     await s.through(request(), answer(['ETag: "a"', 'Cache-Control: max-age=1']));
     s.proxy.passTime(2_000);
