@@ -1,10 +1,11 @@
 /** What becomes of the four systems' own files; that they also work then is shown with real processes elsewhere. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { parseObject } from '../shared/model/kinds.ts';
+import { packageRoot } from '../shared/package-root.ts';
 import * as example from './import/examples-for-test.ts';
 import type { Imported } from './import/imported.ts';
 import { readObjectLiteral } from './import/object-literal.ts';
@@ -287,4 +288,13 @@ test('a file of which nothing is carried over is a failure, not an empty success
   assert.equal(await run(['--from', 'go-reverse-proxy', file]), 1);
   writeFileSync(file, example.GO_REVERSE_PROXY);
   assert.equal(await run(['--from', 'go-reverse-proxy', file, '--json']), 0);
+});
+
+test('the example of the guide gives what the guide shows', (t) => {
+  const guide = readFileSync(packageRoot('docs', 'guides', 'import.md'), 'utf8');
+  const file = /```yaml\n([\s\S]*?)```/.exec(guide)?.[1] ?? '';
+  const result = imported(t, 'go-reverse-proxy', file);
+  assert.ok(guide.includes(`# start the proxy with: ${result.flags.join(' ')}`));
+  for (const { line, text } of result.remarks) assert.ok(guide.includes(`config.yml:${line}: ${text}`), text);
+  assert.equal(result.remarks.length, 1);
 });
