@@ -1,7 +1,8 @@
 /**
  * The sockets this process accepts on. They belong to the primary: what is here are copies of its handles, and
  * closing one leaves connections queued for the others. To pause means to close the copy in use (a handle cannot
- * stop listening otherwise) and to go on with the spare one.
+ * stop listening otherwise) and to go on with the spare one, once there is another: else a queue that is longer than
+ * what may be accepted could not be paused at.
  */
 import net from 'node:net';
 import type { Log } from '../../shared/log.ts';
@@ -13,6 +14,8 @@ import { wrapSocket } from '../stream/net-stream.ts';
 import type { HeldSocket } from './orphan.ts';
 
 const BACKLOG = 1_024;
+/** Longest wait for a spare after a pause; without a primary none comes. */
+const SPARE_MS = 500;
 
 /** A handle as it comes over the channel. */
 export type ReceivedHandle = PassedHandle;
@@ -35,6 +38,8 @@ export class Listeners {
   #accepting = false;
   #paused = false;
   #closed = false;
+  /** After a pause, until there are spares. */
+  #waiting: NodeJS.Timeout | null = null;
 
   constructor(options: ListenersOptions) {
     this.#options = options;
@@ -64,6 +69,8 @@ export class Listeners {
     const listener = this.#listeners.get(key);
     if (listener === undefined || handle === null) handle?.close();
     else listener.takeSpare(handle);
+    if (this.#waiting !== null && [...this.#listeners.values()].every(({ pausable }) => pausable))
+      this.#goOn();
   }
 
   /** A connection that the primary accepted (fallback without shared handles). */
@@ -86,7 +93,7 @@ export class Listeners {
 
   /** Leaves newcomers to the other processes, or in the kernel's queue. False when that is not possible now. */
   pause(): boolean {
-    if (this.#paused || !this.#accepting) return false;
+    if (this.#paused || this.#waiting !== null || !this.#accepting) return false;
     const all = [...this.#listeners.values()];
     if (!all.every((listener) => listener.pausable)) return false;
     this.#paused = true;
@@ -98,7 +105,16 @@ export class Listeners {
     if (!this.#paused) return;
     this.#paused = false;
     if (this.#closed) return;
+    this.#waiting = setTimeout(() => this.#goOn(), SPARE_MS);
+    this.#waiting.unref();
     for (const listener of this.#listeners.values()) listener.resume();
+  }
+
+  #goOn(): void {
+    if (this.#waiting !== null) clearTimeout(this.#waiting);
+    this.#waiting = null;
+    if (this.#paused || this.#closed) return;
+    for (const listener of this.#listeners.values()) listener.open();
   }
 
   /** A handle of every socket, also while none is accepted on. They stay this process's own. */
@@ -111,6 +127,8 @@ export class Listeners {
   /** Accepts no more, for good. Idempotent. */
   close(): void {
     this.#closed = true;
+    if (this.#waiting !== null) clearTimeout(this.#waiting);
+    this.#waiting = null;
     for (const listener of this.#listeners.values()) listener.close();
     this.#listeners.clear();
   }
@@ -193,6 +211,7 @@ class Listener {
     this.#closeServer();
   }
 
+  /** Takes the spare and asks for another. */
   resume(): void {
     // One that came during the pause has a handle of its own.
     if (this.#handle === null && this.#spare !== null) {
@@ -200,7 +219,6 @@ class Listener {
       this.#spare = null;
       this.#options.toPrimary({ type: 'wants-spare', key: this.spec.key });
     }
-    this.open();
   }
 
   close(): void {
