@@ -43,6 +43,8 @@ export interface FaultCase {
   readonly relayed?: boolean;
   /** A further node whose Redis alone is behind the relay. */
   readonly partition?: boolean;
+  /** Makes sure that the machine has what the case needs. */
+  install?(): Promise<void>;
   /** Further arguments of the nodes. */
   readonly proxyArguments?: readonly string[];
   /** Further environment of every process of ours, given the folder of the cluster. */

@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { visit } from '../cluster.ts';
-import { clockEnvironment, setClock } from '../services/faketime.ts';
+import { clockEnvironment, installFaketime, setClock } from '../services/faketime.ts';
 import { stateOf, TestWorker, workersOf } from '../system/workers/worker.ts';
 import { type FaultCase, firstNode, HOST, nothingFailed, type Stage } from './cases.ts';
 
@@ -181,6 +181,7 @@ export const MACHINE_CASES: readonly FaultCase[] = [
   },
   {
     name: 'the clock jumps by an hour, forth and back: nobody is lost, and every request is logged',
+    install: installFaketime,
     environment: (folder) => clockEnvironment(clockOf(folder)),
     async prepare(stage) {
       await stage.cluster.ok('PATCH', '/v1/settings', { workers: { loopback: true } });

@@ -12,6 +12,7 @@ export const ALL_CASES: readonly FaultCase[] = [...CASES, ...BACKEND_CASES, ...R
 
 /** Runs one case; throws what it found, answers the counts. */
 export async function runCase(one: FaultCase, services: Services, seconds: number): Promise<Summary> {
+  await one.install?.();
   const mongoUrl = databaseOf(services.mongo.url, one.name);
   const relays = one.relayed === true ? await startRelays(services) : null;
   const cluster = await Cluster.start(one.nodes ?? 1, {
