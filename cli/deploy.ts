@@ -125,7 +125,8 @@ async function untilLive(connection: Connection, { service, key, min, timeoutMs 
   try {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
-      if (liveOf(await buildsOf(connection, service), key) >= min) return true;
+      const builds = await unlessAway(buildsOf(connection, service));
+      if (builds !== null && liveOf(builds, key) >= min) return true;
       if (performance.now() >= deadline) return false;
       await pause(POLL_MS);
     }
@@ -140,18 +141,30 @@ async function watch(connection: Connection, { service, watchMs }: Plan): Promis
   if (watchMs === 0) return grown;
   const done = progress(`watching ${service}`);
   try {
-    let before = await figuresOf(connection, service);
+    let before = await unlessAway(figuresOf(connection, service));
     for (const deadline = performance.now() + watchMs; performance.now() < deadline; ) {
       await pause(Math.min(POLL_MS, watchMs));
-      const now = await figuresOf(connection, service);
-      grown.requests += Math.max(0, now.requests - before.requests);
-      grown.errors += Math.max(0, now.errors - before.errors);
+      const now = await unlessAway(figuresOf(connection, service));
+      if (now === null) continue;
+      grown.requests += Math.max(0, now.requests - (before ?? now).requests);
+      grown.errors += Math.max(0, now.errors - (before ?? now).errors);
       before = now;
     }
   } finally {
     done();
   }
   return grown;
+}
+
+/** Null when the API is away or fails: the next look may find it again, and what was begun is brought to its end. */
+async function unlessAway<T>(look: Promise<T>): Promise<T | null> {
+  try {
+    return await look;
+  } catch (error) {
+    const { status } = error as { readonly status?: unknown };
+    if (typeof status === 'number' && (status >= 500 || status === 429)) return null;
+    throw error;
+  }
 }
 
 async function buildsOf(connection: Connection, service: string): Promise<Builds> {
