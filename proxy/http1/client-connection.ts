@@ -396,6 +396,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     const { buffer, start, end } = this.#ahead;
     this.#release();
     tunnel.fromClient(buffer, start, end);
+    if (this.#ended) tunnel.clientEnded();
     return tunnel;
   }
 

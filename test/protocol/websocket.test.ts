@@ -54,6 +54,22 @@ describe('WebSocket', () => {
       await proxy.idle();
     }));
 
+  it('with limits.halfClose the end of a client that came before the tunnel is passed on', () =>
+    withProxy({ limits: { halfClose: true } }, async (proxy) => {
+      const client = await proxy.client();
+      client.write(`${HANDSHAKE}\r\n`);
+      const backend = await proxy.backend.connection();
+      await backend.readHead();
+      client.end();
+      for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+      backend.write(`${SWITCH}\r\n`);
+      await client.readHead();
+      await backend.until(() => backend.ended !== null, 'the end of the client');
+      backend.end();
+      assert.equal((await proxy.record()).endedBy, 'complete');
+      await proxy.idle();
+    }));
+
   it('bytes that came with the handshake are forwarded in both directions', () =>
     withProxy({}, async (proxy) => {
       const client = await proxy.client();
