@@ -26,6 +26,10 @@ export interface PeerKind {
   start(stage: Stage): Promise<Peer>;
 }
 
+/**
+ * TLS 1.3 as its newer releases have it by default: 1.22 would speak 1.2, whose resumption does without a key exchange
+ * and costs less than half.
+ */
 const nginx: PeerKind = {
   name: 'nginx',
   installed: () => onPath('nginx'),
@@ -37,7 +41,7 @@ const nginx: PeerKind = {
       `
     access_log ${join(folder, 'nginx-access.log')} combined buffer=32k flush=1s;
     upstream backend { server 127.0.0.1:${backendPort}; keepalive 256; keepalive_requests 100000000; }
-    server { listen 127.0.0.1:${port} backlog=4096; listen 127.0.0.1:${httpsPort} ssl http2 backlog=4096; ssl_certificate ${certificate}; ssl_certificate_key ${key};
+    server { listen 127.0.0.1:${port} backlog=4096; listen 127.0.0.1:${httpsPort} ssl http2 backlog=4096; ssl_certificate ${certificate}; ssl_certificate_key ${key}; ssl_protocols TLSv1.2 TLSv1.3;
       keepalive_requests 100000000; client_max_body_size 10m;
       location /ws { proxy_pass http://127.0.0.1:${echoPort}; proxy_http_version 1.1; proxy_set_header Connection upgrade; proxy_set_header Upgrade $http_upgrade; }
       location / { proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
