@@ -4,8 +4,9 @@
  */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -75,21 +76,57 @@ export async function startDaemon(command: string, args: readonly string[], read
 
 /**
  * A port that nothing listens on, below the range from which the kernel takes the ports of outgoing connections: so
- * it is still free when a service is started on it once more.
+ * it is still free when a service is started on it once more. No other test process of this machine gets it as long
+ * as this one lives: it may be a while until something listens there.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 12_000);
+    if (!claim(port)) continue;
     const probe = createServer();
     try {
       probe.listen(port, '127.0.0.1');
       await once(probe, 'listening');
+      const closed = once(probe, 'close');
+      probe.close();
+      await closed;
       return port;
     } catch {
       // Taken; try another.
-    } finally {
-      probe.close();
     }
+  }
+}
+
+const CLAIMS = join(tmpdir(), 'kontrol-test-ports');
+const claimed: string[] = [];
+
+/** False when a test process that still lives has it. */
+function claim(port: number): boolean {
+  mkdirSync(CLAIMS, { recursive: true });
+  const file = join(CLAIMS, String(port));
+  try {
+    writeFileSync(file, String(process.pid), { flag: 'wx' });
+  } catch {
+    if (isAlive(file)) return false;
+    // Whoever had it was killed: it is free for the next who comes by.
+    rmSync(file, { force: true });
+    return false;
+  }
+  if (claimed.length === 0) process.once('exit', giveBackAll);
+  claimed.push(file);
+  return true;
+}
+
+function giveBackAll(): void {
+  for (const file of claimed) rmSync(file, { force: true });
+}
+
+function isAlive(file: string): boolean {
+  try {
+    process.kill(Number(readFileSync(file, 'utf8')), 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 
