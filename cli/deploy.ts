@@ -1,7 +1,8 @@
 /**
- * `kontrol deploy SERVICE --key N`: waits until the build has live backends, points `latest` at it, proves that every
- * node serves it, and watches the errors of the service for a while. With `--rollback` it points back by itself when
- * that goes wrong; `--rollback` without a key points back to the build before. The old build keeps its workers.
+ * `kontrol deploy SERVICE --key N`: waits until the build has live backends, points `latest` at it, says which nodes
+ * do not serve it at once, and watches the errors of the service for a while. With `--rollback` it points back by
+ * itself when that goes wrong; `--rollback` without a key points back to the build before. The old build keeps its
+ * workers.
  */
 import { parseDuration } from '../shared/units.ts';
 import { clientCommand, runClient } from './client-command.ts';

@@ -39,8 +39,9 @@ export class HttpRequestView implements RequestView, PickRequest {
     const start = base + head.authorityStart;
     const end = base + head.hostEnd;
     if (this.#host === null || !equalBytes(buffer, start, end, this.#hostBytes, 0, this.#hostBytes.length)) {
-      this.#hostBytes = Buffer.from(buffer.subarray(start, end));
       this.#host = start === end ? '' : canonicalHost(head.text(head.authorityStart, head.hostEnd));
+      // Last: never the name of one request beside the bytes of another.
+      this.#hostBytes = Buffer.from(buffer.subarray(start, end));
     }
   }
 
