@@ -5,7 +5,7 @@
  * BENCH_SECONDS (default 60).
  */
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { Agent, createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -142,10 +142,12 @@ function ask(port: number, host: string): Promise<string> {
 }
 
 function servingMemory(): string {
-  const sizes = nodes.map(({ process: { pid } }) =>
-    Math.max(...tree(pid as number).map((each) => residentMegabytes(each))),
-  );
-  return sizes.map((size) => size.toFixed(0)).join(' and ');
+  const serving = nodes.flatMap(({ process: { pid } }) => tree(pid as number)).filter(isServing);
+  return serving.map((pid) => residentMegabytes(pid).toFixed(0)).join(' and ');
+}
+
+function isServing(pid: number): boolean {
+  return readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('kontrol serving');
 }
 
 function percentiles(values: number[]): string {
