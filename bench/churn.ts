@@ -49,6 +49,7 @@ try {
   const latencies = { touched: [] as number[], untouched: [] as number[] };
   const failures: string[] = [];
   const memory = servingMemory();
+  const before = await loopDelays();
   await Promise.all([
     paced(CHANGES, async (turn) => {
       const wait = turn % WAITED === 0;
@@ -75,11 +76,12 @@ try {
 
   print('changes', `${visible.length + answered.length} in ${SECONDS} s`);
   print('requests', `${latencies.touched.length + latencies.untouched.length}, failed ${failures.length}`);
-  for (const failure of new Set(failures)) print('  failed', failure);
+  for (const [kind, times] of counted(failures)) print(`  failed ${times} times`, kind);
   print('latency of untouched hosts', percentiles(latencies.untouched));
   print('latency of touched hosts', percentiles(latencies.touched));
   print('answer to a PUT', percentiles(answered));
   print('a change is served by every serving process', percentiles(visible));
+  print('event loop of the serving processes is late', lateness(before, await loopDelays()));
   print('memory of the serving processes', `${memory} MB before, ${servingMemory()} MB after`);
   process.exitCode = failures.length === 0 ? 0 : 1;
 } finally {
@@ -106,7 +108,7 @@ async function nodeOf(name: string) {
   const [port, internal] = [await freePort(), await freePort()];
   const places = ['--http', `127.0.0.1:${port}`, '--https', '', '--internal', `127.0.0.1:${internal}`];
   const rest = ['--node', name, '--processes', '1', '--access-log', 'off', '--drain', '1s', ...common];
-  return { port, process: start(process.execPath, [MAIN, 'proxy', ...places, ...rest]) };
+  return { port, internal, process: start(process.execPath, [MAIN, 'proxy', ...places, ...rest]) };
 }
 
 /** Begins `each` so many times a second, whether earlier ones have ended or not; resolves when all have. */
@@ -141,9 +143,42 @@ function ask(port: number, host: string): Promise<string> {
   });
 }
 
+/** Failures that differ by nothing but the host are one kind. */
+function counted(failures: readonly string[]): Map<string, number> {
+  const kinds = new Map<string, number>();
+  for (const failure of failures) {
+    const kind = failure.replace(/churn\d+/, 'churn…').replace(/\?wait=\S+/, ':');
+    kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+  }
+  return kinds;
+}
+
 function servingMemory(): string {
   const serving = nodes.flatMap(({ process: { pid } }) => tree(pid as number)).filter(isServing);
   return serving.map((pid) => residentMegabytes(pid).toFixed(0)).join(' and ');
+}
+
+/** How many timers of the serving processes came at most so many seconds late, as both nodes count them. */
+async function loopDelays(): Promise<Map<number, number>> {
+  const counts = new Map<number, number>();
+  for (const { internal } of nodes) {
+    const text = await (await fetch(`http://127.0.0.1:${internal}/metrics`)).text();
+    for (const [, le, count] of text.matchAll(
+      /^kontrol_event_loop_delay_seconds_bucket\{le="(.+?)"\} (\d+)/gm,
+    )) {
+      const bound = le === '+Inf' ? Number.POSITIVE_INFINITY : Number(le);
+      counts.set(bound, (counts.get(bound) ?? 0) + Number(count));
+    }
+  }
+  return counts;
+}
+
+/** The bounds below which the shares of the samples lie that came between two readings. */
+function lateness(before: Map<number, number>, after: Map<number, number>): string {
+  const since = [...after].map(([bound, count]) => [bound, count - (before.get(bound) ?? 0)] as const);
+  const total = since.at(-1)?.[1] ?? 0;
+  const at = (share: number) => (since.find(([, count]) => count >= total * share)?.[0] ?? 0) * 1_000;
+  return `median up to ${at(0.5)} ms, p99 up to ${at(0.99)} ms, of ${total} samples`;
 }
 
 function isServing(pid: number): boolean {

@@ -61,6 +61,10 @@ export interface StatsSnapshot {
   readonly logLinesDropped: number;
   /** Memory that stored answers take now. */
   readonly cacheBytes?: number;
+  /** How late timers came, as pairs of bucket and count; see `loop-delay.ts`. */
+  readonly loopDelays?: readonly number[];
+  /** Memory of the process now. */
+  readonly residentBytes?: number;
   readonly causes: Readonly<Partial<Record<CauseCode, number>>>;
   readonly services: readonly ServiceStats[];
   readonly dryRuns?: DryRunTotals;

@@ -26,6 +26,27 @@ test('the counts of several processes add up', () => {
   assert.equal(new Map(stats.causes()).get('internal'), 0);
 });
 
+test('late timers add up over processes; memory is that of the living, by number', () => {
+  const stats = new MergedStats();
+  const [one, two] = [new Counters(), new Counters()];
+  const report = (from: number, counters: Counters, loopDelays: unknown, residentBytes: unknown) =>
+    stats.report(from, { ...sent(counters), loopDelays, residentBytes });
+  report(1, one, [0, 40, 10, 2], 100);
+  report(2, two, [0, 30], 200);
+  report(1, one, [0, 90, 10, 3, -1, 5, 1e9, 5], 120);
+  assert.deepEqual([stats.loopDelays()[0], stats.loopDelays()[10]], [120, 3]);
+  assert.deepEqual(
+    [...stats.residentBytes()],
+    [
+      [1, 120],
+      [2, 200],
+    ],
+  );
+  stats.gone(2);
+  assert.deepEqual([...stats.residentBytes()], [[1, 120]]);
+  assert.equal(stats.loopDelays()[0], 120);
+});
+
 test('a process that is replaced leaves its totals and takes its open connections', () => {
   const stats = new MergedStats();
   const old = new Counters();

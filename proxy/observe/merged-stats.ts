@@ -23,6 +23,7 @@ interface Baseline {
   ended: boolean;
   connectionsActive: number;
   cacheBytes: number;
+  residentBytes: number;
   queues: ReadonlyMap<string, number>;
   readonly totals: Map<string, number>;
   readonly services: Map<string, { readonly born: number; readonly merged: MergedService }>;
@@ -56,7 +57,9 @@ export class MergedStats {
     baseline.ended = false;
     baseline.connectionsActive = stats.connectionsActive;
     baseline.cacheBytes = amount(stats.cacheBytes);
+    baseline.residentBytes = amount(stats.residentBytes);
     this.#queues(baseline, stats.queues);
+    this.#loopDelays(baseline, stats.loopDelays);
     this.#advance(baseline, 'connections', stats.connectionsTotal);
     this.#advance(baseline, 'failures', stats.failures);
     this.#advance(baseline, 'logLinesDropped', stats.logLinesDropped);
@@ -94,6 +97,7 @@ export class MergedStats {
       baseline.ended = true;
       baseline.connectionsActive = 0;
       baseline.cacheBytes = 0;
+      baseline.residentBytes = 0;
       baseline.queues = new Map();
     }
     const ended = [...this.#processes].filter(([, baseline]) => baseline.ended);
@@ -112,6 +116,20 @@ export class MergedStats {
     let sum = 0;
     for (const baseline of this.#processes.values()) sum += baseline.cacheBytes;
     return sum;
+  }
+
+  /** Memory of each serving process that lives, by its number. */
+  residentBytes(): ReadonlyMap<number, number> {
+    const bytes = new Map<number, number>();
+    for (const { from, ended, residentBytes } of this.#processes.values()) {
+      if (!ended && residentBytes > 0) bytes.set(from, residentBytes);
+    }
+    return bytes;
+  }
+
+  /** By bucket: how late timers came, in all serving processes. */
+  loopDelays(): Float64Array {
+    return Float64Array.from({ length: BUCKETS }, (_, bucket) => this.#totals.get(`loop:${bucket}`) ?? 0);
   }
 
   /** Requests that wait for a backend, by service; 0 for those where some did before. */
@@ -216,6 +234,7 @@ export class MergedStats {
         ended: false,
         connectionsActive: 0,
         cacheBytes: 0,
+        residentBytes: 0,
         queues: new Map(),
         totals: new Map(),
         services: new Map(),
@@ -245,6 +264,14 @@ export class MergedStats {
       queues.set(name, amount(waiting));
     }
     baseline.queues = queues;
+  }
+
+  #loopDelays(baseline: Baseline, pairs: readonly number[] = []): void {
+    for (let i = 0; i + 1 < pairs.length; i += 2) {
+      const bucket = pairs[i] as number;
+      if (Number.isInteger(bucket) && bucket >= 0 && bucket < BUCKETS)
+        this.#advance(baseline, `loop:${bucket}`, pairs[i + 1] as number);
+    }
   }
 
   #advance(baseline: Baseline, name: string, value: number): void {

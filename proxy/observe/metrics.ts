@@ -115,6 +115,18 @@ export function trafficFamilies(stats: MergedStats): MetricFamily[] {
       'Lines of the access log lost because its destination was stuck, full or gone',
       stats.logLinesDropped,
     ),
+    {
+      name: 'kontrol_event_loop_delay_seconds',
+      help: 'How late timers of the serving processes came: what every connection of them waits, too',
+      type: 'histogram',
+      samples: loopSamples(stats.loopDelays()),
+    },
+    {
+      name: 'kontrol_serving_resident_bytes',
+      help: 'Resident memory of each serving process',
+      type: 'gauge',
+      samples: [...stats.residentBytes()].map(([process, value]) => ({ labels: { process }, value })),
+    },
     counter('kontrol_record_failures_total', 'Requests that could not be counted or logged', stats.failures),
   ];
 
@@ -148,6 +160,28 @@ function isUsed({ counts }: MergedService): boolean {
 
 function histogramSamples(service: string, { counts, times }: MergedService): MetricSample[] {
   const name = 'kontrol_http_request_duration_seconds';
+  return distribution(name, { service }, times, counts[COUNT.timed] ?? 0, counts[COUNT.timeMs] ?? 0);
+}
+
+/** How late timers came; the sum is of the buckets' upper bounds, since only those are known. */
+function loopSamples(times: Float64Array): MetricSample[] {
+  const name = 'kontrol_event_loop_delay_seconds';
+  let total = 0;
+  let sumMs = 0;
+  times.forEach((count, bucket) => {
+    total += count;
+    sumMs += count * (BOUNDS_MS[Math.min(bucket, BOUNDS_MS.length - 1)] as number);
+  });
+  return distribution(name, {}, times, total, sumMs);
+}
+
+function distribution(
+  name: string,
+  labels: Readonly<Record<string, string>>,
+  times: Float64Array,
+  total: number,
+  sumMs: number,
+): MetricSample[] {
   const samples: MetricSample[] = [];
   let below = 0;
   let bucket = 0;
@@ -156,15 +190,10 @@ function histogramSamples(service: string, { counts, times }: MergedService): Me
     for (; bucket < BOUNDS_MS.length && (BOUNDS_MS[bucket] as number) <= bound; bucket++) {
       below += times[bucket] ?? 0;
     }
-    samples.push({ metricName: `${name}_bucket`, labels: { service, le: bound / 1_000 }, value: below });
+    samples.push({ metricName: `${name}_bucket`, labels: { ...labels, le: bound / 1_000 }, value: below });
   }
-  const total = counts[COUNT.timed] ?? 0;
-  samples.push({ metricName: `${name}_bucket`, labels: { service, le: '+Inf' }, value: total });
-  samples.push({
-    metricName: `${name}_sum`,
-    labels: { service },
-    value: (counts[COUNT.timeMs] ?? 0) / 1_000,
-  });
-  samples.push({ metricName: `${name}_count`, labels: { service }, value: total });
+  samples.push({ metricName: `${name}_bucket`, labels: { ...labels, le: '+Inf' }, value: total });
+  samples.push({ metricName: `${name}_sum`, labels, value: sumMs / 1_000 });
+  samples.push({ metricName: `${name}_count`, labels, value: total });
   return samples;
 }

@@ -23,6 +23,7 @@ import type {
   ToServing,
 } from '../link/messages.ts';
 import { DryRuns } from '../observe/dry-runs.ts';
+import { LoopDelay } from '../observe/loop-delay.ts';
 import { createObserver, type ProcessObserver } from '../observe/observer.ts';
 import { briefOf } from '../observe/recent.ts';
 import { createPages } from '../pages/pages.ts';
@@ -66,6 +67,7 @@ export class ServingProcess {
   readonly #front: Front;
   readonly #orphanSocket: OrphanSocket;
   readonly #stats: NodeJS.Timeout;
+  readonly #loopDelay = new LoopDelay();
   /** How sockets are made; null until it was tried out. */
   #variant: SocketVariant | null = null;
   /** It holds a table, or sync's word that there is none. */
@@ -324,7 +326,15 @@ export class ServingProcess {
     const dryRuns = this.#dryRuns.totals();
     const limited = this.#limited.totals();
     const queues = this.#upstreams.queues();
-    const stats = { ...this.#observer.snapshot(full), queues, dryRuns, limited, cacheBytes };
+    const stats = {
+      ...this.#observer.snapshot(full),
+      queues,
+      dryRuns,
+      limited,
+      cacheBytes,
+      loopDelays: this.#loopDelay.totals(),
+      residentBytes: residentBytes(),
+    };
     this.#send({ type: 'stats', stats });
   }
 
@@ -348,6 +358,7 @@ export class ServingProcess {
     this.#orphanSocket.close();
     clearInterval(this.#stats);
     this.#sendStats();
+    this.#loopDelay.close();
     this.#rates.close();
     this.#upstreams.close();
     this.#timers.stop();
