@@ -1,4 +1,4 @@
-# The four entrances. Each installs what it needs by itself on a fresh machine.
+# Each target installs what it needs by itself on a fresh machine; `up` and `test` are where to begin.
 .PHONY: up test check bench faults fuzz mutants leaks build clean
 
 node_modules/.installed: package-lock.json
@@ -21,6 +21,8 @@ test: check
 
 bench: build
 	@node dist/bench/main.js
+	@node dist/bench/features.js
+	@node dist/bench/processes-two.js
 	@node dist/bench/decide.js
 	@node dist/bench/balance.js
 	@node dist/bench/health.js

@@ -1,4 +1,4 @@
-/** What is measured, one row of the table each, and what it may cost at most beside nginx. */
+/** What is measured beside the others, one row of the table each. */
 import { h2load, type Target, webSocketMessages, wrk } from './load.ts';
 
 export interface Case {

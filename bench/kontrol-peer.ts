@@ -14,14 +14,29 @@ export function cliOfThisBuild(): string {
   return join(dirname(dirname(fileURLToPath(import.meta.url))), 'cli', 'main.js');
 }
 
-/** `domains` and `services` beside the one that the load goes to. */
+export interface KontrolOptions {
+  /** Domains and services beside the one that the load goes to. */
+  readonly domains?: number;
+  readonly services?: number;
+  /** Serving processes; default 1. */
+  readonly processes?: number;
+  /** Tells the nodes of one stage apart, each with a kontrolapi of its own; default `kontrol`. */
+  readonly name?: string;
+}
+
+export interface KontrolPeer extends Peer {
+  readonly apiPort: number;
+  readonly internalPort: number;
+  readonly data: string;
+}
+
 export async function startKontrol(
   { folder, backendPort, echoPort, certs }: Stage,
-  size = { domains: DOMAINS, services: SERVICES },
-): Promise<Peer & { apiPort: number; internalPort: number; data: string }> {
+  { domains = DOMAINS, services = SERVICES, processes = 1, name = 'kontrol' }: KontrolOptions = {},
+): Promise<KontrolPeer> {
   const [port, httpsPort] = [await freePort(), await freePort()];
   const [apiPort, internalPort] = [await freePort(), await freePort()];
-  const data = join(folder, 'kontrol-data');
+  const data = join(folder, `${name}-data`);
   const common = ['--data', data, '--log-level', 'warn'];
   const main = cliOfThisBuild();
   const api = start(process.execPath, [main, 'api', '--api', `127.0.0.1:${apiPort}`, ...common]);
@@ -38,9 +53,9 @@ export async function startKontrol(
     '--internal',
     `127.0.0.1:${internalPort}`,
     '--processes',
-    '1',
+    String(processes),
     '--access-log',
-    join(folder, 'kontrol-access.log'),
+    join(folder, `${name}-access.log`),
     '--node',
     'bench',
     ...common,
@@ -49,7 +64,7 @@ export async function startKontrol(
     const token = await firstToken(apiPort, data);
     await call(apiPort, token, 'POST', '/v1/apply?wait=all&timeout=30s', {
       owner: 'bench',
-      objects: objects(backendPort, size, echoPort),
+      objects: objects(backendPort, { domains, services }, echoPort),
     });
     await accepting(port);
     await accepting(httpsPort);
@@ -58,7 +73,7 @@ export async function startKontrol(
     await Promise.all([end(node), end(api)]);
     throw error;
   }
-  return { name: 'kontrol', port, httpsPort, process: node, others: [api], apiPort, internalPort, data };
+  return { name, port, httpsPort, process: node, others: [api], apiPort, internalPort, data };
 }
 
 /** `/ws` goes to a WebSocket server where there is one. */

@@ -6,6 +6,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { startKontrol } from './kontrol-peer.ts';
+import { median } from './median.ts';
 import { PEERS, type Peer } from './peers.ts';
 import { end } from './processes.ts';
 import { openStage } from './stage.ts';
@@ -22,15 +23,20 @@ const BODY = 1_024;
 class Client {
   readonly #socket: Socket;
   readonly #done: (client: Client, dueAt: number) => void;
+  readonly #failed: (error: Error) => void;
   #dueAt = 0;
   #received = 0;
   #total = Number.POSITIVE_INFINITY;
 
-  constructor(socket: Socket, done: (client: Client, dueAt: number) => void) {
+  /** `done` for each answer; `failed` for one that is not expected, and for a connection that ends. */
+  constructor(socket: Socket, done: (client: Client, dueAt: number) => void, failed: (error: Error) => void) {
     this.#socket = socket;
     this.#done = done;
+    this.#failed = failed;
     socket.setNoDelay(true);
     socket.on('data', (chunk) => this.#onData(chunk));
+    socket.on('error', failed);
+    socket.on('end', () => failed(new Error('a connection was closed')));
   }
 
   send(dueAt: number): void {
@@ -47,8 +53,10 @@ class Client {
   #onData(chunk: Buffer): void {
     if (this.#received === 0) {
       const head = chunk.indexOf(HEAD_END);
-      if (head < 0 || !chunk.toString('latin1', 9, 12).startsWith('200'))
-        throw new Error(`an answer that is not expected: ${chunk.toString('latin1', 0, 60)}`);
+      if (head < 0 || chunk.toString('latin1', 9, 12) !== '200') {
+        this.#failed(new Error(`an answer that is not expected: ${chunk.toString('latin1', 0, 60)}`));
+        return;
+      }
       this.#total = head + HEAD_END.length + BODY;
     }
     this.#received += chunk.length;
@@ -66,15 +74,17 @@ async function round(port: number): Promise<number[]> {
     if (next === undefined) idle.push(client);
     else client.send(next);
   };
+  const failures: Error[] = [];
+  const failed = (error: Error) => failures.push(error);
   for (let i = 0; i < CONNECTIONS; i++) {
     const socket = connect(port, '127.0.0.1');
     await once(socket, 'connect');
-    idle.push(new Client(socket, done));
+    idle.push(new Client(socket, done, failed));
   }
   const clients = [...idle];
   const began = performance.now();
   const total = RATE * SECONDS;
-  for (let sent = 0; sent < total; ) {
+  for (let sent = 0; sent < total && failures.length === 0; ) {
     const due = Math.min(total, Math.floor(((performance.now() - began) / 1_000) * RATE));
     for (; sent < due; sent++) {
       const dueAt = began + (sent / RATE) * 1_000;
@@ -85,9 +95,11 @@ async function round(port: number): Promise<number[]> {
     await new Promise((resolve) => setImmediate(resolve));
   }
   const deadline = performance.now() + 5_000;
-  while (latencies.length < total && performance.now() < deadline)
+  while (latencies.length < total && failures.length === 0 && performance.now() < deadline)
     await new Promise((resolve) => setTimeout(resolve, 10));
   for (const client of clients) client.close();
+  const [failure] = failures;
+  if (failure !== undefined) throw failure;
   if (latencies.length < total) throw new Error(`${total - latencies.length} requests were not answered`);
   return latencies.sort((a, b) => a - b);
 }
@@ -110,10 +122,8 @@ try {
       percentiles.set(name, of);
     }
   }
-  const median = (values: number[] = []) =>
-    values.sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
   process.stdout.write(`latency at ${RATE} requests a second, median of ${ROUNDS} rounds of ${SECONDS} s\n`);
-  const base = median(percentiles.get('nginx')?.p99);
+  const base = median(percentiles.get('nginx')?.p99 ?? []);
   for (const [name, { p50, p99 }] of percentiles) {
     process.stdout.write(
       `  ${name.padEnd(8)} p50 ${median(p50).toFixed(2)} ms, p99 ${median(p99).toFixed(2)} ms (${(median(p99) / base).toFixed(2)} × nginx)\n`,

@@ -40,6 +40,9 @@ export function wrk({ path, secure, script }: WrkLoad): (target: Target) => Prom
     const { stdout } = await run('wrk', [...args, url], { env: withSbin() });
     const errors = /Non-2xx or 3xx responses: (\d+)/.exec(stdout);
     if (errors !== null) throw new Error(`${errors[1]} requests were answered with an error`);
+    // Connections that broke, or were never made; wrk counts them beside the answers, not among them.
+    const broken = /Socket errors: (.*)/.exec(stdout);
+    if (broken !== null) throw new Error(`connections failed: ${broken[1]}`);
     const served = Number(/(\d+) requests in/.exec(stdout)?.[1]);
     if (!(served > 0)) throw new Error(`nothing was served: ${stdout}`);
     return served;
@@ -85,8 +88,11 @@ export async function webSocketMessages({ port, seconds }: Target): Promise<numb
     }
   });
   const over = new Promise<void>((resolve) => setTimeout(resolve, seconds * 1_000));
-  await Promise.race([over, failed]);
-  failed.catch(() => {});
-  for (const socket of sockets) socket.terminate();
-  return messages;
+  try {
+    await Promise.race([over, failed]);
+    return messages;
+  } finally {
+    failed.catch(() => {});
+    for (const socket of sockets) socket.terminate();
+  }
 }

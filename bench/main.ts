@@ -8,6 +8,7 @@ import { cpus } from 'node:os';
 import { CASES, type Case } from './cases.ts';
 import { startKontrol } from './kontrol-peer.ts';
 import { CONNECTIONS } from './load.ts';
+import { median } from './median.ts';
 import { PEERS, type Peer } from './peers.ts';
 import { cpuSeconds, end, onPath } from './processes.ts';
 import { openStage } from './stage.ts';
@@ -117,11 +118,6 @@ function report(results: Results): void {
       );
     }
   }
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
 await main();

@@ -3,11 +3,11 @@
  * 1 000 readers of a 100 MB body that take nothing after their first bytes. Prints what they add to its RSS.
  */
 import { once } from 'node:events';
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { call, firstToken, startKontrol } from './kontrol-peer.ts';
-import { end, residentMegabytes, tree } from './processes.ts';
+import { end, residentMegabytes, servingProcesses } from './processes.ts';
 import { openStage } from './stage.ts';
 
 const IDLE = Number(process.env['BENCH_IDLE'] ?? 10_000);
@@ -24,7 +24,7 @@ try {
   // One backend for all of them: the limit of the pool is not what is measured.
   const token = await firstToken(kontrol.apiPort, kontrol.data);
   await call(kontrol.apiPort, token, 'PATCH', '/v1/services/bench?wait=all', { pool: { max: 2 * READERS } });
-  const serving = tree(kontrol.process.pid as number).find(isServing);
+  const [serving] = servingProcesses(kontrol.process.pid as number);
   if (serving === undefined) throw new Error('no serving process was found');
   // Both kinds once, so that what every process needs only once is there.
   await closeAll(await openAll(200, '/1k', true));
@@ -82,10 +82,6 @@ async function openOne(path: string, all: boolean): Promise<Socket> {
 
 async function closeAll(sockets: readonly Socket[]): Promise<void> {
   for (const socket of sockets) socket.destroy();
-}
-
-function isServing(pid: number): boolean {
-  return readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('kontrol serving');
 }
 
 function pause(milliseconds: number): Promise<void> {

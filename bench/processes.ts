@@ -1,6 +1,6 @@
 /** Child processes of a benchmark: started together, measured by /proc, ended by their own pid. Linux only. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 
 const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
@@ -84,6 +84,41 @@ export function tree(root: number): number[] {
     }
   }
   return pids;
+}
+
+/** The serving processes of the node whose primary this is. */
+export function servingProcesses(primary: number): number[] {
+  return tree(primary).filter((pid) => titleOf(pid).startsWith('kontrol serving'));
+}
+
+/** Established connections of a process to a port that it listens on (IPv4). */
+export function connectionsOf(pid: number, port: number): number {
+  const hex = port.toString(16).toUpperCase().padStart(4, '0');
+  const established = new Set<string>();
+  for (const line of readFileSync(`/proc/${pid}/net/tcp`, 'utf8').split('\n').slice(1)) {
+    // Number, local and remote address, state; the inode is the tenth.
+    const columns = line.trim().split(/\s+/);
+    if (columns[1]?.endsWith(`:${hex}`) && columns[3] === '01') established.add(`socket:[${columns[9]}]`);
+  }
+  return readdirSync(`/proc/${pid}/fd`).filter((fd) => established.has(linkOf(pid, fd))).length;
+}
+
+function linkOf(pid: number, fd: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/fd/${fd}`);
+  } catch {
+    // Closed meanwhile.
+    return '';
+  }
+}
+
+function titleOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+  } catch {
+    // Ended meanwhile.
+    return '';
+  }
 }
 
 function cpuOf(pid: number): number {

@@ -4,12 +4,12 @@
  * every minute. Prints memory and descriptors of the serving processes every minute, and at the end the slope of the
  * memory after the first third, by least squares. BENCH_MINUTES (default 30).
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { Agent, get, request } from 'node:http';
 import { connect } from 'node:net';
 import { WebSocket } from 'ws';
 import { call, firstToken, startKontrol } from './kontrol-peer.ts';
-import { end, residentMegabytes, tree } from './processes.ts';
+import { end, residentMegabytes, servingProcesses } from './processes.ts';
 import { openStage } from './stage.ts';
 
 const MINUTES = Number(process.env['BENCH_MINUTES'] ?? 30);
@@ -121,9 +121,7 @@ function webSocket(port: number): void {
 }
 
 function measure(): Omit<Sample, 'minute'> {
-  const serving = tree(kontrol.process.pid as number).filter((pid) =>
-    readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('kontrol serving'),
-  );
+  const serving = servingProcesses(kontrol.process.pid as number);
   return {
     megabytes: serving.reduce((sum, pid) => sum + residentMegabytes(pid), 0),
     descriptors: serving.reduce((sum, pid) => sum + readdirSync(`/proc/${pid}/fd`).length, 0),

@@ -1,7 +1,7 @@
 /**
  * Workers by the thousand: 5 000 on 200 services beat at two kontrolapi processes (embedded store) while one of them
  * is killed, 1 000 die at once, and all register again after an outage. Prints times, CPU per beat and who was lost;
- * ends with code 1 when someone was lost who was alive. BENCH_WORKERS and BENCH_SERVICES make it smaller.
+ * ends with code 1 when someone was lost who was alive, or a call failed that should not. BENCH_WORKERS and BENCH_SERVICES make it smaller.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { accepting, cpuSeconds, end, freePort } from './processes.ts';
 const WORKERS = Number(process.env['BENCH_WORKERS'] ?? 5_000);
 const SERVICES = Number(process.env['BENCH_SERVICES'] ?? 200);
 const LEASE_MS = 15_000;
-const DYING = WORKERS / 5;
+const DYING = Math.floor(WORKERS / 5);
 
 interface Api {
   readonly port: number;
@@ -40,10 +40,12 @@ try {
 
   crowd = new Crowd({ apiPorts: apis.map(({ port }) => port), token, workers: WORKERS, services: SERVICES });
   print(`${WORKERS} workers register at once`, `${ms(await timed(() => crowd?.register()))} ms`);
+  expectNoFailures('when all registered');
   crowd.beat();
   const cpuBefore = cpu();
   const beatsBefore = crowd.beats;
   await pause(20_000);
+  expectNoFailures('while all beat');
   const perBeat = ((cpu() - cpuBefore) * 1e6) / Math.max(1, crowd.beats - beatsBefore);
   print('CPU of both kontrolapi per beat, everything included', `${perBeat.toFixed(0)} µs`);
   await expectLost(0, 'while all beat');
@@ -68,10 +70,13 @@ try {
   first.process.kill('SIGKILL');
   await pause(LEASE_MS + 5_000);
   for (const api of apis) await restart(api);
+  // Nobody was there to answer meanwhile.
+  crowd.failures = 0;
   print(
     `${WORKERS} register again at once after an outage`,
     `${ms(await timed(() => crowd?.register()))} ms`,
   );
+  expectNoFailures('when all registered again');
   await pause(LEASE_MS);
   // Those that registered and do not beat again are found within their lease; nobody else may be among them.
   await expectLost([0, DYING], 'a lease later');
@@ -121,6 +126,14 @@ async function expectLost(wanted: number | readonly [number, number], when: stri
   const found = await lost();
   if (found < from || found > to) wrong++;
   print(`lost ${when}`, `${found}${found < from || found > to ? ' (WRONG)' : ''}`);
+}
+
+/** A call that failed is no cheap one. */
+function expectNoFailures(when: string): void {
+  const failures = crowd?.failures ?? 0;
+  if (failures === 0) return;
+  wrong++;
+  print(`calls that failed ${when}`, `${failures} (WRONG)`);
 }
 
 function cpu(): number {
