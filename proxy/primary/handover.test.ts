@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import net, { type AddressInfo } from 'node:net';
@@ -9,7 +10,7 @@ import type { PassedHandle } from '../link/handle-pass.ts';
 import { orphanSocketName } from '../link/orphan-socket.ts';
 import { type HeldSocket, openOrphanSocket } from '../serving/orphan.ts';
 import { takeSockets } from './handover.ts';
-import { prepareFolder } from './orphans.ts';
+import { findOrphans, prepareFolder } from './orphans.ts';
 
 function folder(t: TestContext): string {
   const made = mkdtempSync(join(tmpdir(), 'kontrol-handover-'));
@@ -17,14 +18,29 @@ function folder(t: TestContext): string {
   return made;
 }
 
-/** Something on the Unix socket of `pid` that answers a question with `answer`, or not at all. */
-async function pretender(t: TestContext, at: string, pid: number, answer: string | null): Promise<string[]> {
+/** The number of a process that has ended. */
+function dead(): number {
+  return spawnSync(process.execPath, ['-e', '']).pid;
+}
+
+/**
+ * Something on the Unix socket of `pid` that answers a question with `answer` (the first of several to the first
+ * question, the last to all that follow), or not at all.
+ */
+async function pretender(
+  t: TestContext,
+  at: string,
+  pid: number,
+  answer: string | null | readonly string[],
+): Promise<string[]> {
+  const answers = typeof answer === 'string' ? [answer] : [...(answer ?? [])];
   const heard: string[] = [];
   const server = net.createServer((socket) => {
     socket.on('error', () => {});
     socket.on('data', (data) => {
       heard.push(String(data));
-      if (answer !== null) socket.end(answer);
+      const next = answers.length > 1 ? answers.shift() : answers[0];
+      if (next !== undefined) socket.end(next);
     });
   });
   server.listen(join(at, orphanSocketName(pid)));
@@ -48,10 +64,32 @@ test('one that is gone, hangs or talks nonsense is passed over; nobody left mean
 
 test('who is told that another primary is faster asks nobody else', async (t) => {
   const at = folder(t);
-  await pretender(t, at, 1, 'busy 7\n');
+  await pretender(t, at, 1, `busy ${process.pid}\n`);
   const heard = await pretender(t, at, 2, 'none\n');
   assert.equal(await takeSockets(at, [2, 1]), null);
   assert.deepEqual(heard, []);
+});
+
+test('who still believes in a primary that has died is asked until it knows, before any port is bound', async (t) => {
+  const at = folder(t);
+  const busy = `busy ${dead()}\n`;
+  await pretender(t, at, 1, [busy, busy, 'orphan 1\n']);
+  await pretender(t, at, 2, 'orphan 2\n');
+  assert.deepEqual([...(await findOrphans(at))].sort(), [1, 2]);
+  // One whose primary lives is nobody's to take over, and is not waited for.
+  const heard = await pretender(t, at, 3, `busy ${process.pid}\n`);
+  assert.deepEqual([...(await findOrphans(at))].sort(), [1, 2]);
+  assert.equal(heard.length, 1);
+});
+
+test('who still believes in a taker that has died is asked for its sockets again', async (t) => {
+  const at = folder(t);
+  const busy = `busy ${dead()}\n`;
+  const heard = await pretender(t, at, 1, [busy, busy, 'none\n']);
+  const next = await pretender(t, at, 2, 'none\n');
+  assert.equal(await takeSockets(at, [1, 2]), null);
+  assert.equal(heard.length, 3);
+  assert.equal(next.length, 1);
 });
 
 test('a socket is taken once, by its place; the next primary may ask when the first has closed', async (t) => {

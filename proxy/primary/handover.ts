@@ -7,9 +7,12 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { connectChannel, type HandleChannel, type PassedHandle } from '../link/handle-pass.ts';
 import { orphanSocketName, type SocketLine } from '../link/orphan-socket.ts';
+import { isAlive, untilAskedAgain } from './orphans.ts';
 
 /** An orphan answers between two events; one that takes longer for a line hangs. */
 const ANSWER_MS = 1_000;
+/** Times one is asked that still believes in another primary, which is gone; about 2 s. */
+const MAX_ASKED = 100;
 /** More ports than any node listens on. */
 const MAX_SOCKETS = 10_000;
 
@@ -51,19 +54,33 @@ export class Inherited {
 export async function takeSockets(folder: string, orphans: readonly number[]): Promise<Inherited | null> {
   // In the same order for all who ask: two primaries that start together ask the same process first.
   for (const pid of [...orphans].sort((left, right) => left - right)) {
-    const answer = await askForSockets(join(folder, orphanSocketName(pid)));
-    if (answer === 'busy') return null;
-    if (answer !== null) return answer;
+    const path = join(folder, orphanSocketName(pid));
+    let answer = await askForSockets(path);
+    for (let asked = 1; asked < MAX_ASKED && isBusyWithDead(answer); asked++) {
+      await untilAskedAgain();
+      answer = await askForSockets(path);
+    }
+    if (answer instanceof Inherited) return answer;
+    if (answer !== null) return null;
   }
   return null;
 }
 
-function askForSockets(path: string): Promise<Inherited | 'busy' | null> {
+/** Another primary is faster. */
+interface Busy {
+  readonly primary: number;
+}
+
+function isBusyWithDead(answer: Inherited | Busy | null): boolean {
+  return answer !== null && !(answer instanceof Inherited) && !isAlive(answer.primary);
+}
+
+function askForSockets(path: string): Promise<Inherited | Busy | null> {
   return new Promise((resolve) => {
     const held: Held[] = [];
     let timer: NodeJS.Timeout | null = null;
     let done = false;
-    const fail = (answer: 'busy' | null) => {
+    const fail = (answer: Busy | null) => {
       if (timer !== null) clearTimeout(timer);
       if (done) return;
       done = true;
@@ -87,7 +104,7 @@ function askForSockets(path: string): Promise<Inherited | 'busy' | null> {
         handle?.close();
         if (done) return;
         if (line !== 'end' || handle !== null || channel === null) {
-          fail(line.startsWith('busy ') ? 'busy' : null);
+          fail(busyIn(line));
           return;
         }
         done = true;
@@ -99,6 +116,11 @@ function askForSockets(path: string): Promise<Inherited | 'busy' | null> {
     if (channel === null) resolve(null);
     else ask(`take ${process.pid}`);
   });
+}
+
+function busyIn(line: string): Busy | null {
+  const pid = /^busy (\d{1,10})$/.exec(line)?.[1];
+  return pid === undefined ? null : { primary: Number(pid) };
 }
 
 /** Where the socket is bound, if that is what the line says and the kernel too. */

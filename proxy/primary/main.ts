@@ -15,7 +15,7 @@ import { readPair } from '../tls/load-certs.ts';
 import type { Child } from './child.ts';
 import { type Inherited, takeSockets } from './handover.ts';
 import { Listeners } from './listeners.ts';
-import { askToLeave, findOrphans, prepareFolder } from './orphans.ts';
+import { askToLeave, findOrphans, isAlive, prepareFolder } from './orphans.ts';
 import { Relay } from './relay.ts';
 import { Rolling } from './rolling.ts';
 import { type Signals, takeSignals } from './signals.ts';
@@ -378,15 +378,6 @@ async function checkAccessLog(accessLog: string): Promise<void> {
     await (await open(target.file, 'a', 0o640)).close();
   } catch (error) {
     throw new KontrolError('cannot_start', `the access log cannot be written: ${(error as Error).message}`);
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 

@@ -9,6 +9,9 @@ import { orphanFolder, pidOfSocketName } from '../link/orphan-socket.ts';
 
 /** An orphan closes its listeners between two events; one that takes longer hangs. */
 const ANSWER_MS = 2_000;
+/** A process learns of the death of its primary between two events too, but not before it gets to run. */
+const NOTICE_MS = 3_000;
+const NOTICE_POLL_MS = 20;
 
 export interface Orphans {
   /** Processes without a primary, which have closed their listeners now. */
@@ -27,10 +30,31 @@ export async function prepareFolder(data: string, node: string): Promise<string>
   return folder;
 }
 
-/** Pids of serving processes that run here without a primary. They go on serving. */
+/**
+ * Pids of serving processes that run here without a primary. They go on serving. One that still believes in a primary
+ * that has just died is asked again until it knows: to miss it would mean to bind its port while it holds that.
+ */
 export async function findOrphans(folder: string): Promise<readonly number[]> {
-  const found = await askAll(folder, 'who');
-  return found.leaving;
+  const deadline = performance.now() + NOTICE_MS;
+  for (;;) {
+    const found = await askAll(folder, 'who');
+    if (found.primaries.every(isAlive) || performance.now() > deadline) return found.leaving;
+    await untilAskedAgain();
+  }
+}
+
+/** Between two questions to a process that has not noticed yet that another is gone. */
+export function untilAskedAgain(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, NOTICE_POLL_MS));
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
 }
 
 /** Asks every serving process found in `folder` to leave. Sockets of processes that are gone are removed. */
