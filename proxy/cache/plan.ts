@@ -48,6 +48,8 @@ export function planOf(visitor: RequestSource, view: HttpRequestView, decision: 
   if ((method !== 'GET' && method !== 'HEAD') || head.hasBody || head.websocket || head.expectContinue)
     return null;
   if (head.fields.find(kind.UPGRADE) >= 0 || head.asterisk) return null;
+  // The backend does not see what Connection names: its answer is for a request without, the key has it.
+  if (head.fields.find(kind.NAMED_BY_CONNECTION) >= 0) return null;
   for (const name of FOR_THE_BACKEND) if (view.header(name) !== undefined) return null;
   const asked = askedFor(view, decision);
   const conditions = conditionsOf(view);

@@ -209,7 +209,8 @@ export class FieldLines {
 
   /**
    * Reads every `Connection` field: answers the options the proxy knows as flags, and marks the fields named by other
-   * options as `NAMED_BY_CONNECTION`, except those that it may not remove.
+   * options as `NAMED_BY_CONNECTION`, except those that it may not remove. At most `MAX_NAMED` of them are read: each is
+   * compared with every field, and thousands fit into one head.
    */
   readConnection(): number {
     let options = 0;
@@ -223,7 +224,9 @@ export class FieldLines {
         eachListElement(this.buffer, start, end, (from, to) => {
           const option = knownOption(this.buffer, from, to);
           options |= option;
-          if (option === 0) this.#markNamed(from, to);
+          if (option !== 0) return;
+          if (this.named.length < MAX_NAMED) this.#markNamed(from, to);
+          else options |= OPTION_TOO_MANY;
         });
     }
     return options;
@@ -245,6 +248,11 @@ export class FieldLines {
 export const OPTION_CLOSE = 1;
 export const OPTION_KEEP_ALIVE = 2;
 export const OPTION_UPGRADE = 4;
+/** More fields are named than are read; the message is to be refused. */
+export const OPTION_TOO_MANY = 8;
+
+/** Options of `Connection` that the proxy does not know, in one section. */
+const MAX_NAMED = 100;
 
 const CLOSE = asciiBytes('close');
 const KEEP_ALIVE = asciiBytes('keep-alive');

@@ -27,6 +27,7 @@ import {
   NEED_MORE,
   OPTION_CLOSE,
   OPTION_KEEP_ALIVE,
+  OPTION_TOO_MANY,
   OPTION_UPGRADE,
   TOO_MANY_FIELDS,
 } from './field-lines.ts';
@@ -275,6 +276,7 @@ export class RequestHead {
     }
     if (this.chunked && this.contentLength >= 0) return this.#refuse('bad_request');
     const options = fields.readConnection();
+    if ((options & OPTION_TOO_MANY) !== 0) return this.#refuse('head_too_large');
     this.keepAlive =
       (options & OPTION_CLOSE) === 0 && (this.minor === 1 || (options & OPTION_KEEP_ALIVE) !== 0);
     const outcome = this.#interpretTarget(host);

@@ -20,6 +20,7 @@ import {
   NEED_MORE,
   OPTION_CLOSE,
   OPTION_KEEP_ALIVE,
+  OPTION_TOO_MANY,
   OPTION_UPGRADE,
 } from './field-lines.ts';
 
@@ -149,6 +150,7 @@ export class ResponseHead {
     }
     if (this.chunked && this.contentLength >= 0) return INVALID;
     const options = fields.readConnection();
+    if ((options & OPTION_TOO_MANY) !== 0) return INVALID;
     this.upgrade = (options & OPTION_UPGRADE) !== 0;
     // Named by Connection it does not go on, and ours takes its place.
     this.hasDate = this.hasDate && fields.find(kind.DATE) >= 0;

@@ -109,6 +109,17 @@ describe('a stored answer', () => {
     assert.equal((await s.kept(en)).body, 'hello');
   });
 
+  scene('is not made for a request of whose fields the backend did not see all', {}, async (s) => {
+    const named = request(['Connection: Accept-Language', 'Accept-Language: fr']);
+    const { head, got } = await s.through(named, answer(['Vary: Accept-Language'], 'hello'));
+    assert.doesNotMatch(head, /accept-language/i);
+    assert.equal(got.fields.get('cache-status'), 'kontrol; fwd=bypass');
+    const fr = request(['Accept-Language: fr']);
+    assert.equal((await s.through(fr, answer(['Vary: Accept-Language'], 'salut'))).got.body, 'salut');
+    assert.equal((await s.through(named, answer([], 'again'))).got.body, 'again', 'nor given to one');
+    assert.equal((await s.kept(fr)).body, 'salut');
+  });
+
   scene('is told apart by host, port, query and method', {}, async (s) => {
     await s.through(request(), answer());
     for (const other of [

@@ -129,6 +129,7 @@ const REFUSALS: Readonly<Record<string, readonly [status: number, text: string]>
   'a target of 20 KB': [414, `GET /${'a'.repeat(20_000)} HTTP/1.1\r\n${HOST}\r\n`],
   'a field of 20 KB': [431, get(`X-A: ${'a'.repeat(20_000)}\r\n`)],
   '101 fields': [431, get('X-A: a\r\n'.repeat(100))],
+  'a Connection that names 101 fields': [431, get(`Connection: ${'x,'.repeat(101)}\r\n`)],
   'a head of 20 KB': [431, get(`X-A: ${'a'.repeat(900)}\r\n`.repeat(22))],
 };
 

@@ -38,6 +38,7 @@ const BAD_HEADS: Readonly<Record<string, string>> = {
     'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
   'chunked in HTTP/1.0': 'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
   'a head of more than 64 KB': `HTTP/1.1 200 OK\r\n${`X: ${'a'.repeat(996)}\r\n`.repeat(70)}\r\n`,
+  'a Connection that names 101 fields': `HTTP/1.1 200 OK\r\nConnection: ${'x,'.repeat(101)}\r\n\r\n`,
   'more than a hundred interim answers': `${'HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(101)}HTTP/1.1 200 OK\r\n\r\n`,
 };
 

@@ -49,6 +49,7 @@ describe('a request, strictly', () => {
     const fields = (count: number) => 'X: a\r\n'.repeat(count);
     const inside = {
       'a method of 32 characters': `${'A'.repeat(32)} / HTTP/1.1\r\nHost: a\r\n\r\n`,
+      'a Connection that names a hundred fields': `GET / HTTP/1.1\r\nHost: a\r\nConnection: ${'x,'.repeat(100)}\r\n\r\n`,
       'a hundred fields': `GET / HTTP/1.1\r\nHost: a\r\n${fields(99)}\r\n`,
       'a head of 16 KB': `GET /${'a'.repeat(16_384 - 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'.length)} HTTP/1.1\r\nHost: a\r\n\r\n`,
       'a host with an underscore and a port': 'GET / HTTP/1.1\r\nHost: a_b.example:65535\r\n\r\n',
