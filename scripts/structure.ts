@@ -32,7 +32,7 @@ const ALLOWED_IN_PROXY: Readonly<Record<string, readonly string[]>> = {
   upstream: ['balance', 'stream', 'observe'],
   tunnel: ['stream', 'upstream', 'http1', 'observe', 'pages', 'serving'],
   http1: ['stream', 'upstream', 'tunnel', 'pages', 'observe', 'serving', 'rate'],
-  http2: ['stream', 'http1'],
+  http2: ['stream', 'http1', 'observe'],
   cache: ['stream', 'upstream', 'http1', 'observe', 'pages', 'serving'],
   serving: [
     'stream',

@@ -6,12 +6,12 @@
  */
 import type { CauseCode } from '../../shared/causes.ts';
 import type { AnswerReceiver } from '../http1/answer-source.ts';
-import { logFailure } from '../http1/failure.ts';
 import type { FieldLines } from '../http1/field-lines.ts';
 import { requestOutbox } from '../http1/outbox.ts';
 import type { PageOptions } from '../http1/own-answer.ts';
 import type { ResponseFraming, ResponseHead } from '../http1/response-head.ts';
 import { UpstreamRequest } from '../http1/upstream-request.ts';
+import { logFailure } from '../observe/failure.ts';
 import type { EndedBy, Phase } from '../observe/record.ts';
 import type { Environment } from '../serving/environment.ts';
 import { KeptBody } from './body.ts';

@@ -4,6 +4,7 @@
  */
 import type { CauseCode } from '../../shared/causes.ts';
 import type { FieldChanges } from '../../shared/routing/decision.ts';
+import { logFailure } from '../observe/failure.ts';
 import type { PageAnswer } from '../pages/contract.ts';
 import type { Environment } from '../serving/environment.ts';
 import type { ByteStream, ByteStreamHandler } from '../stream/byte-stream.ts';
@@ -11,15 +12,14 @@ import type { Timed } from '../stream/timer-wheel.ts';
 import { Tunnel, type TunnelEnd } from '../tunnel/tunnel.ts';
 import type { UpstreamConnection } from '../upstream/contract.ts';
 import { AnswerWriter, endsByClose } from './answer-writer.ts';
-import { ByteStore } from './byte-store.ts';
 import type { BodySink } from './chunk-decoder.ts';
 import { clientCertificateFields } from './client-certificate.ts';
 import { type ClientIdentity, type HttpListener, identifyForwarded, peerAddress } from './client-identity.ts';
 import { Exchange } from './exchange.ts';
-import { logFailure } from './failure.ts';
 import { COMPLETE, NEED_MORE } from './field-lines.ts';
-import { recordOfRefused } from './journal.ts';
 import { pageFor } from './own-answer.ts';
+import { ReadAhead } from './read-ahead.ts';
+import { recordRefused } from './refused-head.ts';
 import { RequestBody } from './request-body.ts';
 import { RequestHead } from './request-head.ts';
 import { newRequestId } from './request-id.ts';
@@ -27,11 +27,6 @@ import { HttpRequestView } from './request-view.ts';
 import { forwardingText } from './request-writer.ts';
 import type { ResponseFraming, ResponseHead } from './response-head.ts';
 import type { Visitor } from './visitor.ts';
-
-/** Requests read ahead while an answer is under way; more bytes than this (a read more, at most) count as full, too. */
-const MAX_AHEAD = 4;
-const MAX_AHEAD_BYTES = 65_536;
-const HEAD_END = Buffer.from('\r\n\r\n');
 
 /** What the next byte of the client belongs to. */
 type Reading = 'head' | 'body' | 'ahead' | 'nothing';
@@ -55,13 +50,12 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   readonly #exchange: Exchange;
   readonly #answer: AnswerWriter;
   readonly #body = new RequestBody();
-  readonly #ahead = new ByteStore();
+  readonly #ahead = new ReadAhead();
 
   identity: ClientIdentity;
   #reading: Reading = 'head';
   /** Inside the loop over received bytes: the next request begins there and not in a call from the exchange. */
   #looping = false;
-  #requestsAhead = 0;
   #bodyHeld = false;
   #paused = false;
   #headStartedAt = 0;
@@ -129,14 +123,19 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
       if (ahead.length > 0) {
         ahead.append(buffer, start, end);
         if (this.#reading !== 'ahead') this.#readAhead();
-        // The end of a head may have come in two pieces.
-        else this.#countAhead(ahead.buffer, Math.max(ahead.start, ahead.end - (end - start) - 3), ahead.end);
+        else {
+          ahead.countLast(end - start);
+          this.#updateReading();
+        }
         return;
       }
       const used = this.#read(buffer, start, end);
       if (used < end) {
         ahead.append(buffer, used, end);
-        if (this.#reading === 'ahead') this.#countAhead(buffer, used, end);
+        if (this.#reading === 'ahead') {
+          ahead.countLast(end - used);
+          this.#updateReading();
+        }
       }
     } catch (error) {
       this.#crashed(error);
@@ -163,9 +162,13 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   }
 
   onClose(): void {
-    if (this.#reading === 'head' && this.head.began) this.#recordRefused('client_gone', 499, 'client', 0);
-    this.#release();
-    this.#exchange.clientGone();
+    try {
+      if (this.#reading === 'head' && this.head.began) this.#recordRefused('client_gone', 499, 'client', 0);
+      this.#release();
+      this.#exchange.clientGone();
+    } catch (error) {
+      logFailure(this.#environment.log, error, '');
+    }
     this.#closed();
   }
 
@@ -217,8 +220,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     const used = this.#read(ahead.buffer, ahead.start, ahead.end);
     if (this.#reading === 'nothing') ahead.clear();
     else ahead.consumeTo(used);
-    this.#requestsAhead = 0;
-    if (ahead.length > 0 && this.#reading === 'ahead') this.#countAhead(ahead.buffer, ahead.start, ahead.end);
+    ahead.recount();
     this.#updateReading();
   }
 
@@ -285,19 +287,8 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     this.#exchange.requestBody(buffer, start, end);
   }
 
-  /** Counts what looks like the end of a head; a body with such bytes only holds its client back a little early. */
-  #countAhead(buffer: Buffer, start: number, end: number): void {
-    let at = buffer.subarray(0, end).indexOf(HEAD_END, start);
-    while (at >= 0 && this.#requestsAhead < MAX_AHEAD) {
-      this.#requestsAhead++;
-      at = buffer.subarray(0, end).indexOf(HEAD_END, at + HEAD_END.length);
-    }
-    this.#updateReading();
-  }
-
   #updateReading(): void {
-    const full = this.#requestsAhead >= MAX_AHEAD || this.#ahead.length > MAX_AHEAD_BYTES;
-    const pause = this.#bodyHeld || (full && this.#reading === 'ahead');
+    const pause = this.#bodyHeld || (this.#reading === 'ahead' && this.#ahead.full);
     if (pause === this.#paused) return;
     this.#paused = pause;
     if (pause) this.#stream.pause();
@@ -387,7 +378,11 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
       idleMs: null,
       webSocket: true,
       onEnd: (end) => {
-        onEnd(end);
+        try {
+          onEnd(end);
+        } catch (error) {
+          logFailure(this.#environment.log, error, '');
+        }
         this.#closed();
       },
     });
@@ -437,25 +432,11 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     bytesOut: number,
     id: string = newRequestId(),
   ): void {
-    const { clock, observer } = this.#environment;
-    const { head } = this;
+    const { clock } = this.#environment;
     const now = clock.now();
-    observer.record(
-      recordOfRefused({
-        id,
-        at: now,
-        protocol: this.protocol,
-        secure: this.#direct.secure,
-        method: head.lineDone ? head.method : '',
-        target: head.lineDone ? head.text(head.targetStart, head.targetEnd) : '',
-        address: this.peer,
-        status,
-        cause,
-        endedBy,
-        bytesOut,
-        totalMs: this.#headStartedAt === 0 ? 0 : Math.max(0, now - this.#headStartedAt),
-      }),
-    );
+    const totalMs = this.#headStartedAt === 0 ? 0 : Math.max(0, now - this.#headStartedAt);
+    const facts = { id, at: now, status, cause, endedBy, bytesOut, totalMs };
+    recordRefused(this.#environment.observer, this.head, this.#direct, facts);
   }
 
   /** An exception of ours ends this connection and nothing else. */
@@ -483,11 +464,16 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     this.#stream.close(lingerMs);
   }
 
-  /** The stream is gone, or the tunnel on it. */
+  /** The stream is gone, or the tunnel on it: exactly once, whatever failed before. */
   #closed(): void {
-    this.#exchange.close();
-    this.head.fields.free();
-    this.#environment.observer.connectionClosed();
+    try {
+      this.#release();
+      this.#exchange.close();
+      this.head.fields.free();
+      this.#environment.observer.connectionClosed();
+    } catch (error) {
+      logFailure(this.#environment.log, error, '');
+    }
     this.#onClosed(this);
   }
 

@@ -5,13 +5,13 @@
  */
 import type { CauseCode } from '../../shared/causes.ts';
 import type { Decision, FieldChanges, Forward } from '../../shared/routing/decision.ts';
+import { logFailure } from '../observe/failure.ts';
 import type { EndedBy, Phase } from '../observe/record.ts';
 import type { PageAnswer } from '../pages/contract.ts';
 import { Ticket } from '../rate/gate.ts';
 import type { Environment } from '../serving/environment.ts';
 import type { UpstreamConnection } from '../upstream/contract.ts';
 import type { AnswerReceiver, AnswerSource } from './answer-source.ts';
-import { logFailure } from './failure.ts';
 import { withAdded } from './field-changes.ts';
 import type { FieldLines } from './field-lines.ts';
 import { HeldRequest } from './held-request.ts';
@@ -137,8 +137,12 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
     if (this.#active) this.#finish(null, this.#phase(), 'proxy');
   }
 
-  /** The visitor is gone for good; the wheel may forget what is in here. */
+  /** The visitor is gone for good: nothing is held for it, also when its ending failed half-way. */
   close(): void {
+    if (this.#active) {
+      this.#active = false;
+      this.#source?.abandon();
+    }
     this.#own.close();
   }
 

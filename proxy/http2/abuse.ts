@@ -34,13 +34,19 @@ export class Patience {
 
 const REMEMBERED = 256;
 
-/** The streams that ended last; frames for one that we reset may have been on their way (RFC 9113 §5.1). */
+/**
+ * The streams that ended last. Frames for one that we reset may have been on their way (RFC 9113 §5.1), and of one that
+ * was forgotten since then nobody knows.
+ */
 export class EndedStreams {
   readonly #ids = new Int32Array(REMEMBERED);
   readonly #resets = new Uint8Array(REMEMBERED);
   #next = 0;
+  /** Endings were written over. */
+  #forgot = false;
 
   add(id: number, resetByUs: boolean): void {
+    if (this.#ids[this.#next] !== 0) this.#forgot = true;
     this.#ids[this.#next] = id;
     this.#resets[this.#next] = resetByUs ? 1 : 0;
     this.#next = (this.#next + 1) % REMEMBERED;
@@ -50,8 +56,9 @@ export class EndedStreams {
     return this.#ids.indexOf(id) >= 0;
   }
 
-  resetByUs(id: number): boolean {
+  /** Whether a client that keeps the rules can have sent a frame for this stream, before it knew of its end. */
+  mayStillCome(id: number): boolean {
     const at = this.#ids.lastIndexOf(id);
-    return at >= 0 && this.#resets[at] === 1;
+    return at >= 0 ? this.#resets[at] === 1 : this.#forgot;
   }
 }

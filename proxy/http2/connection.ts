@@ -4,24 +4,23 @@
  */
 import { clientCertificateFields } from '../http1/client-certificate.ts';
 import { type ClientIdentity, type HttpListener, peerAddress } from '../http1/client-identity.ts';
-import { logFailure } from '../http1/failure.ts';
 import { forwardingText } from '../http1/request-writer.ts';
+import { logFailure } from '../observe/failure.ts';
 import type { Environment } from '../serving/environment.ts';
 import type { ByteStream, ByteStreamHandler } from '../stream/byte-stream.ts';
 import type { Timed } from '../stream/timer-wheel.ts';
 import { EndedStreams, Patience } from './abuse.ts';
+import { type BodyHost, BodyIntake, CONNECTION_WINDOW } from './body-intake.ts';
 import { dependency } from './field-block.ts';
 import { type FrameHandler, FrameReader } from './frame-reader.ts';
 import { HpackEncoder } from './hpack-encoder.ts';
 import { PeerSettings } from './peer-settings.ts';
 import * as h2 from './protocol.ts';
-import { type IntakeHost, RequestIntake } from './request-intake.ts';
+import { RequestIntake } from './request-intake.ts';
 import { Sender, type SenderOwner } from './sender.ts';
 import { type Http2Stream, STREAM_WINDOW } from './stream.ts';
 import { poolOf } from './stream-pool.ts';
 
-/** What a client may send of all bodies together before backends have taken any of it. */
-const CONNECTION_WINDOW = 1_048_576;
 /** Streams that a client may give up, or lose by its mistakes: a browser that leaves a page resets what it has open. */
 const RESETS = { atOnce: 200, perSecond: 33 };
 /** Frames that cost us and bring nothing: SETTINGS, PING, PRIORITY, empty DATA, window updates beyond need. */
@@ -33,7 +32,7 @@ const USEFUL = 2;
 const DRAIN_MS = 1_000;
 const DRAIN_PING = Buffer.from('kontrol!');
 
-export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, IntakeHost, SenderOwner {
+export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, BodyHost, SenderOwner {
   timerDue = 0;
   timerQueued = false;
   timerSlot = 0;
@@ -51,6 +50,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   readonly #onClosed: (connection: Http2Connection) => void;
   readonly #reader = new FrameReader(this);
   readonly #intake: RequestIntake;
+  readonly #bodies: BodyIntake;
   readonly #settings = new PeerSettings();
   readonly #resets: Patience;
   readonly #idleFrames: Patience;
@@ -60,23 +60,17 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   #settingsSeen = false;
   /** A part of a field block has come; the rest is waited for. */
   #headTimed = false;
-  /** What the client may still send of all bodies. */
-  #receiveWindow = CONNECTION_WINDOW;
-  #unsaid = 0;
+  /** Field blocks that were complete when the deadline of this one began. */
+  #headsBefore = 0;
   /** The stream whose exchange has something to send at the end of this event. */
   #corked: Http2Stream | null = null;
   /** Streams whose requests have begun in this turn: their heads wait for the first bytes of their bodies. */
   readonly #begun: Http2Stream[] = [];
-  /** Of the DATA frame under way. */
-  #dataStream: Http2Stream | null = null;
-  #dataId = 0;
-  #dataEnds = false;
-  #dataLeft = 0;
   /** Told to go; with the second GOAWAY, no stream beyond `#finalId` is served. */
   #draining = false;
   /** The client has ended its side or said GOAWAY, and still gets its answers. */
   #leaving = false;
-  #closed = false;
+  closed = false;
 
   constructor(
     stream: ByteStream,
@@ -98,6 +92,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
     this.#resets = new Patience(RESETS.atOnce, RESETS.perSecond, timers.now);
     this.#idleFrames = new Patience(IDLE_FRAMES.atOnce, IDLE_FRAMES.perSecond, timers.now);
     this.#intake = new RequestIntake(environment, this, limits.h2Streams);
+    this.#bodies = new BodyIntake(this, this.#intake, timers, this.#idleFrames);
     this.sender = new Sender(stream, this.encoder, this);
     this.sender.settings([
       [h2.MAX_CONCURRENT_STREAMS, limits.h2Streams],
@@ -115,7 +110,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
 
   /** Ends when what is under way has. Two GOAWAYs: what was on its way when the first one left is still served (§6.8). */
   drain(): void {
-    if (this.#draining || this.#closed) return;
+    if (this.#draining || this.closed) return;
     this.#draining = true;
     this.sender.goAway(h2.MAX_STREAM_ID, h2.NO_ERROR);
     this.sender.ping(false, DRAIN_PING, 0);
@@ -124,7 +119,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
 
   /** Ends now. */
   closeNow(): void {
-    if (this.#closed) return;
+    if (this.closed) return;
     this.sender.goAway(this.#intake.lastId, h2.NO_ERROR);
     this.#end('stop');
     this.#stream.close(0);
@@ -143,7 +138,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   }
 
   onEnd(): void {
-    if (this.#closed) return;
+    if (this.closed) return;
     try {
       if (this.#environment.limits().halfClose && this.streams.size > 0) this.#leaving = true;
       else this.#close('client');
@@ -161,7 +156,11 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   }
 
   onClose(): void {
-    if (this.#headTimed) this.#intake.recordRefused('client_gone', 499, 0);
+    try {
+      if (this.#headTimed) this.#intake.recordRefused('client_gone', 499, 0);
+    } catch (error) {
+      logFailure(this.#environment.log, error, '');
+    }
     this.#end('client');
     this.#environment.observer.connectionClosed();
     this.#onClosed(this);
@@ -181,7 +180,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   // From the frame reader.
 
   onViolation(code: number): void {
-    if (!this.#closed)
+    if (!this.closed)
       this.#environment.log.debug('http2_violation', `HTTP/2 error ${code}`, { address: this.peer });
     this.#goAway(code);
   }
@@ -197,36 +196,18 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   }
 
   onDataHead(flags: number, id: number, length: number): void {
-    const code = this.#expected(h2.DATA, id) ? this.#dataHead(flags, id, length) : h2.PROTOCOL_ERROR;
+    const code = this.#expected(h2.DATA, id) ? this.#bodies.begin(flags, id, length) : h2.PROTOCOL_ERROR;
     if (code !== h2.NO_ERROR) this.onViolation(code);
   }
 
   onDataBytes(buffer: Buffer, start: number, end: number, complete: boolean): void {
-    const stream = this.#dataStream;
-    const size = end - start;
-    this.#dataLeft -= size;
-    if (stream === null || stream.id !== this.#dataId) this.consumed(size);
-    else {
-      this.cork(stream);
-      stream.data(buffer, start, end, complete && this.#dataEnds);
-    }
-    if (!complete) return;
-    // What is left is padding.
-    if (this.#dataLeft > 0) {
-      if (stream !== null && stream.id === this.#dataId) stream.padding(this.#dataLeft);
-      else this.consumed(this.#dataLeft);
-    }
-    this.#dataStream = null;
+    this.#bodies.bytes(buffer, start, end, complete);
   }
 
   // From streams and sender.
 
   consumed(bytes: number): void {
-    this.#unsaid += bytes;
-    if (this.#closed || this.#unsaid < CONNECTION_WINDOW / 4) return;
-    this.sender.windowUpdate(0, this.#unsaid);
-    this.#receiveWindow += this.#unsaid;
-    this.#unsaid = 0;
+    this.#bodies.consumed(bytes);
   }
 
   released(stream: Http2Stream, resetByUs: boolean): void {
@@ -234,10 +215,9 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
     this.streams.delete(id);
     this.ended.add(id, resetByUs);
     if (this.#corked === stream) this.#corked = null;
-    // The rest of its frame is nobody's: the object may serve a stream of another connection before that comes.
-    if (this.#dataStream === stream) this.#dataStream = null;
+    this.#bodies.released(stream, resetByUs);
     poolOf(this.#environment).give(stream);
-    if (this.#closed || this.streams.size > 0) return;
+    if (this.closed || this.streams.size > 0) return;
     // What was on its way when the client was told to go may still come, until it has heard of it.
     if (this.#leaving || this.#intake.finalId !== h2.MAX_STREAM_ID) this.#goAway(h2.NO_ERROR);
     else if (!this.#headTimed) this.#environment.timers.set(this, this.#idleMs);
@@ -245,8 +225,12 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
 
   /** Something of this stream's request is on its way to the backend, and leaves with what follows at once. */
   cork(stream: Http2Stream): void {
-    if (this.#corked !== stream) this.uncork();
+    this.uncorkOthers(stream);
     this.#corked = stream;
+  }
+
+  uncorkOthers(stream: Http2Stream | undefined): void {
+    if (this.#corked !== stream) this.uncork();
   }
 
   uncork(): void {
@@ -282,6 +266,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   refuseStream(id: number, code: number): void {
     this.sender.reset(id, code);
     this.ended.add(id, true);
+    this.#bodies.refused();
     this.mistake();
   }
 
@@ -297,7 +282,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   onException(error: unknown): void {
     logFailure(this.#environment.log, error, '');
     this.#corked = null;
-    if (this.#closed) return;
+    if (this.closed) return;
     this.sender.goAway(this.#intake.lastId, h2.INTERNAL_ERROR);
     this.#close('fail');
   }
@@ -353,11 +338,6 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
     }
   }
 
-  /** Nobody has opened it; one that is not served any more may have been (§6.8). */
-  #isIdle(id: number): boolean {
-    return id > this.#intake.lastId && id <= this.#intake.finalId;
-  }
-
   get #idleMs(): number {
     return this.#draining ? DRAIN_MS : this.#environment.limits().keepAliveMs;
   }
@@ -366,8 +346,12 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
     return this.#idleFrames.take(cost, this.#environment.timers.now) ? h2.NO_ERROR : h2.ENHANCE_YOUR_CALM;
   }
 
+  useless(): boolean {
+    return this.#idle(1) === h2.NO_ERROR;
+  }
+
   #rstStream(id: number, length: number): number {
-    if (id === 0 || this.#isIdle(id)) return h2.PROTOCOL_ERROR;
+    if (id === 0 || this.#intake.isIdle(id)) return h2.PROTOCOL_ERROR;
     if (length !== 4) return h2.FRAME_SIZE_ERROR;
     const stream = this.streams.get(id);
     if (stream === undefined) return this.#idle(1);
@@ -401,7 +385,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
       if (increment === 0) return h2.PROTOCOL_ERROR;
       if (!this.sender.widen(increment)) return h2.FLOW_CONTROL_ERROR;
     } else {
-      if (this.#isIdle(id)) return h2.PROTOCOL_ERROR;
+      if (this.#intake.isIdle(id)) return h2.PROTOCOL_ERROR;
       const stream = this.streams.get(id);
       if (stream === undefined) return this.#idle(1);
       if (increment === 0) stream.fail('bad_request', h2.PROTOCOL_ERROR);
@@ -413,40 +397,14 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
     return this.#idle(1);
   }
 
-  // Bodies of requests.
-
-  #dataHead(flags: number, id: number, length: number): number {
-    this.#dataStream = null;
-    this.#dataId = id;
-    this.#dataEnds = (flags & h2.END_STREAM) !== 0;
-    this.#dataLeft = length;
-    if (id === 0 || this.#isIdle(id)) return h2.PROTOCOL_ERROR;
-    this.#receiveWindow -= length;
-    if (this.#receiveWindow < 0) return h2.FLOW_CONTROL_ERROR;
-    if (length > 0) this.#idleFrames.restore(1);
-    else if (!this.#dataEnds && this.#idle(1) !== h2.NO_ERROR) return h2.ENHANCE_YOUR_CALM;
-    const stream = this.streams.get(id);
-    if (this.#corked !== stream) this.uncork();
-    if (stream === undefined) {
-      const ignored = id > this.#intake.finalId || this.ended.resetByUs(id);
-      return ignored ? h2.NO_ERROR : h2.STREAM_CLOSED;
-    }
-    if (stream.remoteEnded) {
-      stream.fail('bad_request', h2.STREAM_CLOSED);
-      return h2.NO_ERROR;
-    }
-    stream.receiveWindow -= length;
-    if (stream.receiveWindow < 0) stream.fail('bad_request', h2.FLOW_CONTROL_ERROR);
-    else this.#dataStream = stream;
-    return h2.NO_ERROR;
-  }
-
   /** The deadline of a head counts from its first byte. */
   #timeHead(): void {
-    if (this.#closed) return;
+    if (this.closed) return;
     const inside = this.#intake.openBlock !== 0 || this.#reader.insideFields;
-    if (inside === this.#headTimed) return;
+    const { blocks } = this.#intake;
+    if (inside === this.#headTimed && (!inside || blocks === this.#headsBefore)) return;
     this.#headTimed = inside;
+    this.#headsBefore = blocks;
     const { timers } = this.#environment;
     if (inside) timers.set(this, this.#environment.limits().headTimeoutMs);
     else if (this.streams.size > 0) timers.clear(this);
@@ -464,7 +422,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   }
 
   #goAway(code: number): void {
-    if (this.#closed) return;
+    if (this.closed) return;
     const said = code === h2.NO_ERROR && this.#intake.finalId !== h2.MAX_STREAM_ID;
     if (!said) this.sender.goAway(this.#intake.lastId, code);
     this.#close('client');
@@ -478,16 +436,24 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
 
   /** Every exchange ends. Idempotent; the stream may still be sending. */
   #end(how: 'client' | 'stop' | 'fail'): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.closed) return;
+    this.closed = true;
     this.#headTimed = false;
     this.#corked = null;
     this.#begun.length = 0;
-    this.#dataStream = null;
+    this.#bodies.close();
     this.#reader.stop();
     this.#intake.close();
     this.#environment.timers.remove(this);
-    for (const stream of [...this.streams.values()]) stream.connectionGone(how);
+    for (const stream of [...this.streams.values()]) {
+      // One that fails must not keep the others from being freed.
+      try {
+        stream.connectionGone(how);
+      } catch (error) {
+        logFailure(this.#environment.log, error, '');
+        stream.close();
+      }
+    }
     this.sender.close();
   }
 }

@@ -30,6 +30,8 @@ export interface IntakeHost extends StreamHost {
   begun(stream: Http2Stream): void;
   /** What this stream sends to its backend leaves with the next bytes of its body, or at the end of the event. */
   cork(stream: Http2Stream): void;
+  /** The client sent what brings nothing; false when it does so all the time. */
+  useless(): boolean;
   /** Resets a stream that was not opened. */
   refuseStream(id: number, code: number): void;
 }
@@ -44,6 +46,8 @@ export class RequestIntake {
   lastId = 0;
   /** No stream beyond this one is served. */
   finalId = h2.MAX_STREAM_ID;
+  /** Field blocks that came to their end. */
+  blocks = 0;
   readonly #environment: Environment;
   readonly #host: IntakeHost;
   readonly #maxStreams: number;
@@ -61,13 +65,18 @@ export class RequestIntake {
     return this.#block.id;
   }
 
+  /** Nobody has opened it; one that is not served any more may have been (§6.8). */
+  isIdle(id: number): boolean {
+    return id > this.lastId && id <= this.finalId;
+  }
+
   headers(flags: number, id: number, buffer: Buffer, start: number, end: number): number {
     const { streams, ended } = this.#host;
     if ((id & 1) === 0) return h2.PROTOCOL_ERROR;
     if (id <= this.lastId && !streams.has(id)) {
       // §5.1.1: new streams have greater ids. What belongs to a stream that we reset was on its way.
-      if (!ended.has(id)) return h2.PROTOCOL_ERROR;
-      if (!ended.resetByUs(id)) return h2.STREAM_CLOSED;
+      if (!ended.mayStillCome(id)) return ended.has(id) ? h2.STREAM_CLOSED : h2.PROTOCOL_ERROR;
+      if (!this.#host.useless()) return h2.ENHANCE_YOUR_CALM;
     }
     const code = this.#block.headers(flags, id, buffer, start, end);
     if (code !== h2.NO_ERROR) return code;
@@ -111,6 +120,7 @@ export class RequestIntake {
   #complete(id: number): number {
     const stream = this.#host.streams.get(id);
     let code: number;
+    this.blocks++;
     if (stream !== undefined) code = this.#trailers(stream);
     else if (id <= this.lastId || id > this.finalId) code = this.#decode(ignored);
     else code = this.#request(id);

@@ -4,6 +4,7 @@
  */
 import { CAUSES, type CauseCode } from '../../shared/causes.ts';
 import type { CompiledKey, CompiledService } from '../../shared/routing/decision.ts';
+import { logFailure } from '../observe/failure.ts';
 import type { EndedBy, Phase } from '../observe/record.ts';
 import type { Environment } from '../serving/environment.ts';
 import type { ByteStream, ByteStreamHandler } from '../stream/byte-stream.ts';
@@ -157,6 +158,16 @@ export class TcpConnection implements Acquirer, ByteStreamHandler, PickRequest {
   #end(cause: CauseCode | null, phase: Phase, endedBy: EndedBy, tunnel: TunnelEnd | null): void {
     if (this.#over) return;
     this.#over = true;
+    try {
+      this.#record(cause, phase, endedBy, tunnel);
+    } catch (error) {
+      logFailure(this.#environment.log, error, '');
+    }
+    this.#environment.observer.connectionClosed();
+    this.#onClosed(this);
+  }
+
+  #record(cause: CauseCode | null, phase: Phase, endedBy: EndedBy, tunnel: TunnelEnd | null): void {
     const { observer, clock } = this.#environment;
     const forward = this.#decision.type === 'forward' ? this.#decision : null;
     observer.record({
@@ -190,7 +201,5 @@ export class TcpConnection implements Acquirer, ByteStreamHandler, PickRequest {
       firstByteMs: null,
       totalMs: clock.monotonic() - this.#startedAt,
     });
-    observer.connectionClosed();
-    this.#onClosed(this);
   }
 }

@@ -89,3 +89,52 @@ for (const service of [{ coalesce: {} }, { cache: {} }]) {
       assert.equal(proxy.answers.underWay, 0);
     }, service));
 }
+
+/** The observer fails at the record of every request: whatever ends a connection must still count it as gone. */
+async function withBrokenRecords(body: (proxy: TestProxy) => Promise<void>): Promise<void> {
+  const proxy = await TestProxy.start();
+  proxy.environment.observer.record = () => {
+    throw new Error('a defect of ours');
+  };
+  try {
+    await body(proxy);
+    await proxy.settled(() => proxy.connections.size === 0, 'the connection to end');
+    assert.equal(proxy.opened, 0);
+    assert.equal(proxy.activeRequests(), 0);
+    assert.ok(proxy.errors.length > 0);
+  } finally {
+    proxy.close();
+  }
+}
+
+it('a connection that is lost during a request is counted as gone when its record fails', () =>
+  withBrokenRecords(async (proxy) => {
+    const client = await proxy.client();
+    client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    const backend = await proxy.backend.connection();
+    await backend.readHead();
+    client.socket.resetAndDestroy();
+  }));
+
+it('a connection that is lost in the middle of a head is counted as gone when its record fails', () =>
+  withBrokenRecords(async (proxy) => {
+    const client = await proxy.client();
+    client.write('GET / HT');
+    await proxy.settled(() => proxy.received > 0, 'the beginning of a head');
+    client.socket.resetAndDestroy();
+  }));
+
+it('a WebSocket connection is counted as gone when its record fails', () =>
+  withBrokenRecords(async (proxy) => {
+    const client = await proxy.client();
+    client.write(
+      'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+    );
+    const backend = await proxy.backend.connection();
+    await backend.readHead();
+    backend.write(
+      'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n',
+    );
+    await client.readHead();
+    client.socket.resetAndDestroy();
+  }));

@@ -172,3 +172,18 @@ describe('TCP listeners', () => {
       assert.equal(proxy.activeRequests(), 0);
     }));
 });
+
+it('a TCP connection is counted as gone when its record fails', () =>
+  withListener({}, async (proxy, connect, open) => {
+    proxy.environment.observer.record = () => {
+      throw new Error('a defect of ours');
+    };
+    const client = await connect();
+    client.write('hello');
+    const backend = await proxy.backend.connection();
+    await backend.until(() => backend.rest === 'hello', 'the first bytes');
+    client.socket.resetAndDestroy();
+    await proxy.settled(() => open.size === 0, 'the connection to end');
+    assert.equal(proxy.opened, 0);
+    assert.equal(proxy.errors.splice(0).length, 1);
+  }));
