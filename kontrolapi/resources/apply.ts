@@ -74,6 +74,7 @@ export function applyOperations(context: ApiContext): Operation[] {
             message: query.message ?? body.message ?? '',
             confirmWithinMs: query.confirmWithin,
             address,
+            objects: wanted.length,
             locate: (kind, name) => prefixes.get(`${kind}/${name}`) ?? '',
             async decide(view) {
               refuseOthers(view, wanted);

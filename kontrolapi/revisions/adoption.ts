@@ -248,6 +248,7 @@ export class Adoption {
   async #submit(edits: readonly Edit[], unlogged: boolean): Promise<void> {
     const outcome = await this.#options.writer.submit({
       writeUnchanged: unlogged,
+      objects: edits.length,
       author: ADOPTION_AUTHOR,
       message: 'edited in the database',
       decide: (view: View) =>

@@ -81,6 +81,7 @@ export function revisionOperations(context: ApiContext, names: Names): Operation
             message: query.message ?? `restore ${describeSelection(selected)} from revision ${seq}`,
             confirmWithinMs: query.confirmWithin,
             address,
+            objects: selected.name === undefined ? past.size : 1,
             decide: (view) => changesBackTo(view, past, selected),
           },
           query.dryRun,

@@ -121,6 +121,7 @@ export class Undoing {
       author: UNDO_AUTHOR,
       message: why,
       undoes: revision.seq,
+      objects: revision.changes.length,
       decide: (view) => undo.decide(view),
     });
     const undoneBy = outcome.written ? outcome.seq : undo.found;

@@ -232,6 +232,22 @@ test('a store that hangs while writing is outcome_unknown for that change, store
   assert.deepEqual(codes, ['outcome_unknown', 'store_unavailable']);
 });
 
+test('a change of thousands of objects may take as much longer', async () => {
+  const { call, reached } = hanging();
+  const { writer } = writerOn({ append: call });
+  let told = '';
+  const waiting = writer.submit({ ...put('a'), objects: 10_001 }).catch((error: KontrolError) => {
+    told = error.code;
+  });
+  await reached;
+  clock.advance(34_699);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(told, '');
+  clock.advance(1);
+  await waiting;
+  assert.equal(told, 'outcome_unknown');
+});
+
 test('a projection that fails or hangs holds up no answer for long, and is made up for', async () => {
   let failing = true;
   const { writer } = writerOn({

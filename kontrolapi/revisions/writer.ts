@@ -1,7 +1,8 @@
 /**
  * The one way objects change: a queue that decides each change against the newest state, appends it as a revision,
  * and tells the nodes. Whoever loses a number to another API process reads what was written, decides again, and
- * tries the next number. Callers get an answer within five seconds, whatever the store does.
+ * tries the next number. Callers get an answer within five seconds, whatever the store does; of a change of thousands
+ * of objects as much later as it is large.
  */
 import { randomUUID } from 'node:crypto';
 import type { Bus, UpdateHint } from '../../shared/bus/contract.ts';
@@ -31,6 +32,8 @@ export interface Intent {
    * the caller is told (`not_found`, `precondition_failed`, `invalid`).
    */
   decide(view: View): readonly Change[] | Promise<readonly Change[]>;
+  /** How many objects it is about; default one. Its time grows with them. */
+  readonly objects?: number;
   /** Writes what is so already too: for state that is not in the log yet. */
   readonly writeUnchanged?: boolean;
   /** The change is undone unless it is confirmed within this many milliseconds. */
@@ -50,6 +53,8 @@ export interface Outcome {
   /** Until when it must be confirmed, in milliseconds since 1970; null when it need not. */
   readonly confirmUntil: number | null;
   readonly changes: readonly Change[];
+  /** Every object that the change named, those included that were so already. */
+  readonly subjects: readonly Pick<Change, 'kind' | 'name'>[];
   /** Field by field. Computed when asked. */
   differences(): readonly Difference[];
   readonly warnings: readonly Warning[];
@@ -59,8 +64,9 @@ export interface Outcome {
   readonly began: number;
 }
 
-/** A caller waits at most this long for its change. */
+/** A caller waits at most this long for its change, and for each object of it so much longer. */
 const DEADLINE_MS = 4_700;
+const PER_OBJECT_MS = 3;
 /** The documents usually follow at once; a slow projection does not hold up an answer longer than this. */
 const PROJECTION_PATIENCE_MS = 300;
 const MAX_WAITING = 2_000;
@@ -132,7 +138,8 @@ export class Writer {
         resolve: (outcome) => settle(() => resolve(outcome)),
         reject: (error) => settle(() => reject(error)),
       };
-      const cancel = this.#clock.after(DEADLINE_MS, () => {
+      const deadline = DEADLINE_MS + PER_OBJECT_MS * Math.max(0, (intent.objects ?? 1) - 1);
+      const cancel = this.#clock.after(deadline, () => {
         if (job.stage === 'waiting') job.reject(new KontrolError('store_unavailable'));
         else if (job.stage === 'appending') job.reject(new KontrolError('outcome_unknown'));
       });
@@ -220,7 +227,7 @@ export class Writer {
     const before = changes.map(({ kind, name }) => view.get(kind, name)?.doc ?? null);
     const effect = job.dryRun ? effectOf(view, draft, changes) : null;
     if (job.dryRun) warnings.push(...(await this.#inquire(draft, changes)));
-    return { head, changes, before, warnings, effect, began: this.#clock.monotonic() };
+    return { head, changes, subjects: wanted, before, warnings, effect, began: this.#clock.monotonic() };
   }
 
   /** True when the revision is in the log; then this process and the nodes know it too. */
@@ -273,6 +280,7 @@ export class Writer {
 interface Plan {
   readonly head: ReturnType<Present['head']>;
   readonly changes: readonly Change[];
+  readonly subjects: Outcome['subjects'];
   /** The documents that the changes replace; null for what is not there. */
   readonly before: readonly (Doc | null)[];
   readonly warnings: readonly Warning[];
@@ -283,11 +291,12 @@ interface Plan {
 
 /** `revision` is null when nothing was written. */
 function outcomeOf(plan: Plan, seq: number, revision: Revision | null): Outcome {
-  const { changes, before, warnings, effect, began } = plan;
+  const { changes, subjects, before, warnings, effect, began } = plan;
   const differences = () => changes.map((change, index) => difference(change, before[index] ?? null));
   const confirmUntil =
     revision?.confirmWithinMs === undefined ? null : revision.at + revision.confirmWithinMs;
-  return { seq, written: revision !== null, confirmUntil, changes, differences, warnings, effect, began };
+  const written = revision !== null;
+  return { seq, written, confirmUntil, changes, subjects, differences, warnings, effect, began };
 }
 
 function isAway(error: unknown): boolean {

@@ -3,8 +3,9 @@
  * (`conformance.ts`). Only what every MongoDB-compatible server since 4.4 does atomically is relied on: a unique
  * `_id`, and insert / replace / delete of one document by `_id` and one equal field.
  *
- * Every call ends within 5 s. A call that could not reach the store rejects with KontrolError `store_unavailable`
- * (nothing was written) or `outcome_unknown` (a write broke off and could not be read back).
+ * Every call ends within 5 s, one with a revision a second later for every thousand objects in it. A call that could
+ * not reach the store rejects with KontrolError `store_unavailable` (nothing was written) or `outcome_unknown` (a write
+ * broke off and could not be read back).
  */
 import type { Kind } from '../model/kinds.ts';
 import type { Revision } from '../model/revision.ts';

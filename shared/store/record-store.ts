@@ -13,6 +13,7 @@ import { checkedId, checkedSeq, documentTable, META } from './tables.ts';
 
 /** Within the 5 s that a call may take, with room for the event loop. */
 const CALL_MS = 4_500;
+const PER_CHANGE_MS = 1;
 /** Longer than any call: a projector that began before a trim is done when the next one removes tombstones. */
 const TOMBSTONE_MS = 60_000;
 const DEFAULT_LIMIT = 1_000;
@@ -96,7 +97,7 @@ export class RecordStore implements Store {
       const result = await this.#revisions.append(revision, deadline);
       if (result === 'appended') await this.#onStep('appended');
       return result;
-    });
+    }, revision.changes.length);
   }
 
   mark(): Promise<number> {
@@ -105,7 +106,8 @@ export class RecordStore implements Store {
 
   async project(revision: Revision): Promise<void> {
     checkedRevision(revision);
-    await this.#call((deadline) => this.#projector.project(revision, deadline));
+    const changes = revision.changes.length;
+    await this.#call((deadline) => this.#projector.project(revision, deadline), changes);
     await this.#onStep('marked');
   }
 
@@ -164,10 +166,11 @@ export class RecordStore implements Store {
     }
   }
 
-  async #call<T>(work: (deadline: Deadline) => Promise<T>): Promise<T> {
+  /** `changes` of a revision that the call carries lengthen its time. */
+  async #call<T>(work: (deadline: Deadline) => Promise<T>, changes = 0): Promise<T> {
     if (this.#closing !== null) throw new KontrolError('store_unavailable', 'The store is closed');
     try {
-      const result = await work(new Deadline(this.#callMs, this.#clock));
+      const result = await work(new Deadline(this.#callMs + changes * PER_CHANGE_MS, this.#clock));
       this.#reachable = true;
       return result;
     } catch (error) {
