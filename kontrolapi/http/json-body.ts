@@ -1,5 +1,5 @@
 /**
- * Reads the JSON body of a request: bounded in bytes and depth, strict UTF-8, an object at its top, and without
+ * Reads the JSON body of a request: bounded in bytes and depth, strict Unicode, an object at its top, and without
  * names that mean something to prototypes. What fails here has changed nothing.
  */
 import type { IncomingMessage } from 'node:http';
@@ -96,19 +96,53 @@ function checkShape(root: unknown): void {
   }
   let values = 0;
   const open: { value: object; depth: number; path: string }[] = [{ value: root, depth: 1, path: '' }];
+  const look = (value: unknown, key: string | number, within: { depth: number; path: string }): void => {
+    if (typeof value === 'string') {
+      if (!isWellFormed(value)) throw notUnicode(pathOf(within.path, key));
+    } else if (typeof value === 'object' && value !== null) {
+      open.push({ value, depth: within.depth + 1, path: pathOf(within.path, key) });
+    }
+  };
   for (let at = open.pop(); at !== undefined; at = open.pop()) {
     if (at.depth > MAX_DEPTH) {
       throw new KontrolError('invalid', `The body is nested deeper than ${MAX_DEPTH} levels`);
     }
-    for (const [key, value] of Object.entries(at.value)) {
-      if (++values > MAX_VALUES) {
-        throw new KontrolError('invalid', `The body has more than ${MAX_VALUES} values; send it in parts`);
-      }
-      const path = at.path === '' ? key : `${at.path}.${key}`;
+    // Counted before anything is made of them: millions of entries would cost half a minute.
+    const keys = Array.isArray(at.value) ? null : Object.keys(at.value);
+    values += keys === null ? (at.value as unknown[]).length : keys.length;
+    if (values > MAX_VALUES) {
+      throw new KontrolError('invalid', `The body has more than ${MAX_VALUES} values; send it in parts`);
+    }
+    if (keys === null) {
+      for (const [index, value] of (at.value as unknown[]).entries()) look(value, index, at);
+      continue;
+    }
+    const members = at.value as Readonly<Record<string, unknown>>;
+    for (const key of keys) {
       if (key === '__proto__') {
-        throw new KontrolError('invalid', 'The object is not valid', [{ path, message: 'unknown field' }]);
+        throw new KontrolError('invalid', 'The object is not valid', [
+          { path: pathOf(at.path, key), message: 'unknown field' },
+        ]);
       }
-      if (typeof value === 'object' && value !== null) open.push({ value, depth: at.depth + 1, path });
+      if (!isWellFormed(key)) throw notUnicode(at.path);
+      look(members[key], key, at);
     }
   }
+}
+
+function pathOf(within: string, key: string | number): string {
+  return within === '' ? String(key) : `${within}.${key}`;
+}
+
+/** Half of a surrogate pair: a store that keeps UTF-8 would give back another text than was checked and told to nodes. */
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+function isWellFormed(text: string): boolean {
+  return !LONE_SURROGATE.test(text);
+}
+
+function notUnicode(path: string): KontrolError {
+  return new KontrolError('invalid', 'The body is not valid', [
+    { path, message: 'not valid Unicode: half of a surrogate pair stands alone (\\ud800 to \\udfff)' },
+  ]);
 }

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { describe, it } from 'node:test';
+import { readJsonBody } from './json-body.ts';
+
+const LIMIT = 16_777_216;
+
+function read(text: string): Promise<Record<string, unknown> | undefined> {
+  const request = Readable.from([Buffer.from(text)]) as unknown as IncomingMessage;
+  request.headers = { 'content-type': 'application/json', 'content-length': String(text.length) };
+  return readJsonBody(request, LIMIT);
+}
+
+/** Messages of the problems, or of the failure itself. */
+async function refusal(text: string): Promise<string> {
+  try {
+    await read(text);
+    return '';
+  } catch (error) {
+    const { message, problems } = error as { message: string; problems: { path: string; message: string }[] };
+    return [message, ...problems.map((problem) => `${problem.path}: ${problem.message}`)].join('\n');
+  }
+}
+
+describe('the JSON body of a request', () => {
+  it('is an object, with any text that Unicode has', async () => {
+    assert.deepEqual(await read('{"a":["😀","\\ud83d\\ude00","\\u0000"],"ä":{}}'), {
+      a: ['😀', '😀', '\0'],
+      ä: {},
+    });
+  });
+
+  it('is refused with half of a surrogate pair, in a value or a name: not every store gives it back', async () => {
+    assert.match(await refusal('{"a":{"b":["x","y\\ud800"]}}'), /^a\.b\.1: not valid Unicode/m);
+    assert.match(await refusal('{"a":"\\udc00x"}'), /^a: not valid Unicode/m);
+    assert.match(await refusal('{"a":{"\\udfff":1}}'), /^a: not valid Unicode/m);
+  });
+
+  it('is refused nested too deep, and with a name that prototypes know, wherever it stands', async () => {
+    assert.match(await refusal(`${'{"a":'.repeat(40)}1${'}'.repeat(40)}`), /nested deeper than 32/);
+    assert.match(
+      await refusal(`{"a":${'['.repeat(200_000)}${']'.repeat(200_000)}}`),
+      /nested deeper than 32/,
+    );
+    assert.match(await refusal('{"a":[{"__proto__":1}]}'), /^a\.0\.__proto__: unknown field/m);
+  });
+
+  it('is refused for too many values before a pair is made of each', async (t) => {
+    const entries = t.mock.method(Object, 'entries');
+    assert.match(await refusal(`{"a":[${'1,'.repeat(1_000_001)}1]}`), /more than 1000000 values/);
+    const walked = entries.mock.calls.filter(
+      ({ arguments: [value] }) => Array.isArray(value) && value.length > 1_000_000,
+    );
+    assert.equal(walked.length, 0);
+  });
+});
