@@ -23,6 +23,7 @@ import {
 } from './maintenance.ts';
 import { normalisePath } from './path.ts';
 import { PathIndex, type PathMatch } from './path-index.ts';
+import type { ServicePlace } from './service-table.ts';
 
 /** What of a domain depends on the rest of the table; stale when the table's epoch is another. */
 export interface DomainView {
@@ -34,35 +35,41 @@ export interface DomainView {
 /** What of a route depends on the rest of the table; also stale when its service is another object. */
 export interface RouteView {
   readonly epoch: number;
+  /** Where `service` came from; null when there was none. */
+  readonly place: ServicePlace | null;
   readonly service: CompiledService | undefined;
-  readonly labels: DecisionLabels;
   readonly rules: readonly RuleReference[];
   /** The decision over http and over https, but for what the request's path changes in it. */
   readonly plain: Decision;
   readonly secure: Decision;
+  readonly labels: DecisionLabels;
 }
 
+/**
+ * What every request looks at stands first. A table has thousands of these, and requests come for any of them: what
+ * they cost is the memory they look at that is in no cache, so what is used together is kept together.
+ */
 export interface CompiledDomain {
-  readonly name: string;
-  /** Null when it is broken: it claims its hosts and answers `quarantined`. */
-  readonly doc: Domain | null;
   /** Why it is broken; null when it is not. */
   readonly broken: string | null;
-  readonly off: boolean;
-  readonly maintenance: CompiledMaintenance | null;
+  readonly firewall: readonly string[];
   readonly https: 'allow' | 'redirect' | 'only';
-  /** Fields for answers over https and over http; null for none. */
-  readonly responseSecure: FieldChanges | null;
   /** Whose certificates its visitors have to show; null for none. */
   readonly clientAuthority: ClientAuthority | null;
-  readonly firewall: readonly string[];
+  readonly off: boolean;
+  readonly maintenance: CompiledMaintenance | null;
+  readonly paths: PathIndex<CompiledRoute, RequestView>;
+  readonly name: string;
+  /** What depends on the rest of the table; made by `view.ts` when it is first needed. */
+  view: DomainView | null;
+  /** Fields for answers over https; null for none. */
+  readonly responseSecure: FieldChanges | null;
   readonly pages: string | null;
   /** As written; what of them counts depends on the settings. */
   readonly limits: Domain['limits'] | null;
   readonly routes: readonly CompiledRoute[];
-  readonly paths: PathIndex<CompiledRoute, RequestView>;
-  /** What depends on the rest of the table; made by `view.ts` when it is first needed. */
-  view: DomainView | null;
+  /** Null when it is broken: it claims its hosts and answers `quarantined`. */
+  readonly doc: Domain | null;
 }
 
 export type RouteTarget =
@@ -86,37 +93,49 @@ export interface PathChange {
 }
 
 const NO_HEADERS: CompiledRoute['headers'] = [];
+/** One for all, so that it is looked at where it is in a cache. */
+const NO_NAMES: readonly string[] = [];
 
+/** What every request looks at stands first, as in `CompiledDomain`. */
 export class CompiledRoute {
-  /** Position in the document. */
-  readonly index: number;
-  readonly domain: string;
+  /** What depends on the rest of the table; made by `view.ts` when it is first needed. */
+  view: RouteView | null = null;
+  /** Whether it refuses some requests whose path it matches. */
+  readonly #conditional: boolean;
+  readonly maintenance: CompiledMaintenance | null;
+  /** Whether its decision depends on the path of the request. */
+  readonly followsPath: boolean;
+  /** Null when the path goes on byte for byte. */
+  readonly change: PathChange | null;
+  readonly target: RouteTarget;
   readonly methods: ReadonlySet<string> | null;
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly firewall: readonly string[];
-  readonly maintenance: CompiledMaintenance | null;
-  readonly target: RouteTarget;
-  /** Null when the path goes on byte for byte. */
-  readonly change: PathChange | null;
   readonly request: FieldChanges | null;
   /** Fields for answers over http, and over https (with HSTS). */
   readonly response: FieldChanges | null;
   readonly responseSecure: FieldChanges | null;
-  /** What depends on the rest of the table; made by `view.ts` when it is first needed. */
-  view: RouteView | null = null;
+  /** Position in the document. */
+  readonly index: number;
+  readonly domain: string;
 
   constructor(domain: string, index: number, route: Route, hsts: HstsField | null) {
     this.domain = domain;
     this.index = index;
     this.methods = route.methods === undefined ? null : new Set(route.methods);
     this.headers = route.headers === undefined ? NO_HEADERS : Object.entries(route.headers);
-    this.firewall = route.firewall ?? [];
+    this.firewall = namesOf(route.firewall);
     this.maintenance = compileMaintenance(route.maintenance);
     this.target = targetOf(route);
     this.change = pathChangeOf(route);
     this.request = compileFields(route.request, null);
     this.response = compileFields(route.response, null);
     this.responseSecure = compileFields(route.response, hsts);
+    this.followsPath = this.change !== null || (this.target.type === 'redirect' && this.target.keepPath);
+    this.#conditional =
+      this.methods !== null ||
+      this.headers.length > 0 ||
+      (this.target.type === 'maintenance' && this.maintenance !== null);
   }
 
   /**
@@ -124,15 +143,19 @@ export class CompiledRoute {
    * while that lasts (and not for those who may pass), otherwise the next route has its turn.
    */
   accepts(request: RequestView): boolean {
+    return !this.#conditional || this.#meets(request);
+  }
+
+  #meets(request: RequestView): boolean {
     if (this.methods !== null && !this.methods.has(request.method)) return false;
-    if (this.headers.length > 0 && !this.#headersMatch(request)) return false;
+    if (!this.headers.every(([name, value]) => request.header(name) === value)) return false;
     if (this.target.type !== 'maintenance' || this.maintenance === null) return true;
     return inMaintenance(this.maintenance, request);
   }
+}
 
-  #headersMatch(request: RequestView): boolean {
-    return this.headers.every(([name, value]) => request.header(name) === value);
-  }
+function namesOf(names: readonly string[] | undefined): readonly string[] {
+  return names === undefined || names.length === 0 ? NO_NAMES : names;
 }
 
 /** Compiles a domain. Throws an Error that says what cannot be used. */
@@ -141,19 +164,13 @@ export function compileDomain(doc: Domain): CompiledDomain {
   const routes = (doc.routes ?? []).map((route, index) => new CompiledRoute(doc.name, index, route, hsts));
   const maintenance = compileMaintenance(doc.maintenance);
   return {
-    name: doc.name,
-    doc,
     broken: null,
+    firewall: namesOf(doc.firewall),
+    https: doc.https ?? 'allow',
+    clientAuthority: authorityOf(doc),
     off: doc.mode === 'off',
     maintenance: doc.mode === 'maintenance' ? withoutSchedule(maintenance) : maintenance,
-    https: doc.https ?? 'allow',
-    responseSecure: compileFields(undefined, hsts),
-    clientAuthority: authorityOf(doc),
-    firewall: doc.firewall ?? [],
-    pages: doc.pages ?? null,
-    limits: doc.limits ?? null,
-    routes,
-    paths: new PathIndex(
+    paths: PathIndex.of(
       routes.flatMap((candidate, index) =>
         pathsOf(doc.routes?.[index]).map((path) => ({
           match: compilePath(path),
@@ -162,27 +179,33 @@ export function compileDomain(doc: Domain): CompiledDomain {
         })),
       ),
     ),
+    name: doc.name,
     view: null,
+    responseSecure: compileFields(undefined, hsts),
+    pages: doc.pages ?? null,
+    limits: doc.limits ?? null,
+    routes,
+    doc,
   };
 }
 
 /** A domain that exists but could not be loaded. */
 export function brokenDomain(name: string, reason: string): CompiledDomain {
   return {
-    name,
-    doc: null,
     broken: reason,
+    firewall: NO_NAMES,
+    https: 'allow',
+    clientAuthority: null,
     off: false,
     maintenance: null,
-    https: 'allow',
+    paths: PathIndex.of<CompiledRoute, RequestView>([]),
+    name,
+    view: null,
     responseSecure: null,
-    clientAuthority: null,
-    firewall: [],
     pages: null,
     limits: null,
     routes: [],
-    paths: new PathIndex<CompiledRoute, RequestView>([]),
-    view: null,
+    doc: null,
   };
 }
 

@@ -7,7 +7,7 @@ import type { CauseCode } from '../causes.ts';
 import { MAX_SUBJECT_LENGTH } from '../patterns.ts';
 import { COOKIE_KEY_SECRET, cookieValue, signCookie, verifyCookie } from '../signed-cookie.ts';
 import type { ClientAuthority } from './client-authority.ts';
-import type { CompiledDomain, CompiledRoute, DomainView, RouteView } from './compile-domain.ts';
+import type { CompiledDomain, CompiledRoute } from './compile-domain.ts';
 import type { Decision, DecisionLabels, FieldChanges, RequestView } from './decision.ts';
 import { explainHosts, explainRoutes } from './explain.ts';
 import { evaluate, type FirewallSubject, type Refusal, type RuleReference } from './firewall.ts';
@@ -45,49 +45,68 @@ function decideUncounted(table: Table, request: RequestView, recorder: Recorder 
   const domain = table.domainOf(request.host);
   if (recorder !== null) explainHosts(table, request.host, domain, recorder);
   if (domain === undefined) return page(table.empty ? 'no_routes' : 'host_unknown', noLabels(table), null);
-  const view = domainView(table, domain);
-  const response = request.secure ? domain.responseSecure : null;
-  if (domain.broken !== null) return page('quarantined', view.labels, response);
+  if (domain.broken !== null) return domainPage(table, request, domain, 'quarantined');
   // Answers to ACME challenges belong here: before a rule or a redirect can keep the issuer out.
-  const refusal = refusedByDomain(table, request, domain.name, view, recorder);
-  if (refusal !== null) return refused(table, request, refusal, view.labels, response);
+  const refusal = refusedByDomain(table, request, domain, recorder);
+  if (refusal !== null) {
+    return refused(table, request, refusal, labelsOf(table, domain), responseOf(request, domain));
+  }
 
   recorder?.stage('https');
-  if (!request.secure && domain.https !== 'allow') return needsHttps(table, request, domain, view, recorder);
+  if (domain.https !== 'allow' && !request.secure) return needsHttps(table, request, domain, recorder);
 
   if (domain.clientAuthority !== null) {
     const cause = clientProblem(table, request, domain, domain.clientAuthority);
     if (cause !== null) {
       recorder?.note('the domain is for visitors with a certificate of its authority only');
-      return page(cause, view.labels, response);
+      return domainPage(table, request, domain, cause);
     }
   }
 
   recorder?.stage('mode');
-  const mode = byMode(table, request, domain, view, response);
+  const mode = byMode(table, request, domain);
   if (mode !== null) return mode;
 
   recorder?.stage('route');
-  return decideRoute(table, request, domain, view, response, recorder);
+  return decideRoute(table, request, domain, recorder);
 }
 
 function noLabels(table: Table): DecisionLabels {
   return { domain: null, route: null, service: null, pages: table.defaultBrand, rule: null };
 }
 
+/** Made when it is wanted, like the labels: nearly every request is answered by what its route says. */
+function domainPage(
+  table: Table,
+  request: RequestView,
+  domain: CompiledDomain,
+  cause: CauseCode,
+  retryAfter?: number,
+): Decision {
+  return page(cause, labelsOf(table, domain), responseOf(request, domain), retryAfter);
+}
+
+function labelsOf(table: Table, domain: CompiledDomain): DecisionLabels {
+  return domainView(table, domain).labels;
+}
+
+function responseOf(request: RequestView, domain: CompiledDomain): FieldChanges | null {
+  return request.secure ? domain.responseSecure : null;
+}
+
 function refusedByDomain(
   table: Table,
   request: RequestView,
-  domain: string,
-  view: DomainView,
+  domain: CompiledDomain,
   recorder: Recorder | null,
 ): Refusal | null {
   recorder?.stage('global-rules');
   const global = table.globalRules;
-  const byGlobal = global.length === 0 ? null : askRules(table, request, domain, global, recorder);
+  const byGlobal = global.length === 0 ? null : askRules(table, request, domain.name, global, recorder);
   if (byGlobal !== null) return byGlobal;
   recorder?.stage('domain-rules');
-  return view.rules.length === 0 ? null : askRules(table, request, domain, view.rules, recorder);
+  if (domain.firewall.length === 0) return null;
+  return askRules(table, request, domain.name, domainView(table, domain).rules, recorder);
 }
 
 function askRules(
@@ -160,17 +179,16 @@ function needsHttps(
   table: Table,
   request: RequestView,
   domain: CompiledDomain,
-  view: DomainView,
   recorder: Recorder | null,
 ): Decision {
   if (domain.https === 'only') {
     recorder?.note('the domain is served over https only');
-    return page('https_only', view.labels, null);
+    return domainPage(table, request, domain, 'https_only');
   }
   recorder?.note('the domain sends plain http to https');
   return {
     type: 'redirect',
-    labels: view.labels,
+    labels: labelsOf(table, domain),
     response: null,
     status: 308,
     location: httpsLocation(request.host, table.publicHttpsPort, request.rawPath, request.query),
@@ -197,21 +215,15 @@ function clientProblem(
 }
 
 /** Maintenance of everything, then the domain's switch, then the domain's maintenance. */
-function byMode(
-  table: Table,
-  request: RequestView,
-  domain: CompiledDomain,
-  view: DomainView,
-  response: FieldChanges | null,
-): Decision | null {
+function byMode(table: Table, request: RequestView, domain: CompiledDomain): Decision | null {
   const everywhere = table.maintenance;
   if (everywhere !== null && inMaintenance(everywhere, request)) {
-    return page('maintenance', view.labels, response, retryAfter(everywhere, request.now));
+    return domainPage(table, request, domain, 'maintenance', retryAfter(everywhere, request.now));
   }
-  if (domain.off) return page('domain_off', view.labels, response);
+  if (domain.off) return domainPage(table, request, domain, 'domain_off');
   const here = domain.maintenance;
   if (here !== null && inMaintenance(here, request)) {
-    return page('maintenance', view.labels, response, retryAfter(here, request.now));
+    return domainPage(table, request, domain, 'maintenance', retryAfter(here, request.now));
   }
   return null;
 }
@@ -220,35 +232,35 @@ function decideRoute(
   table: Table,
   request: RequestView,
   domain: CompiledDomain,
-  view: DomainView,
-  response: FieldChanges | null,
   recorder: Recorder | null,
 ): Decision {
-  // An absolute target may have no path (RFC 9112 §3.2.2): that is the root.
-  const rawPath = request.rawPath === '' ? '/' : request.rawPath;
-  // `OPTIONS *` is about the server; it goes where "/" goes.
-  const asterisk = rawPath === '*';
-  const normal = asterisk ? null : normalisePath(rawPath);
-  const path = asterisk ? '/' : normal === null ? rawPath : normal.path;
-  if (domain.paths.hasRegexes && path.length > MAX_SUBJECT_LENGTH) {
-    return page('target_too_long', view.labels, response);
+  const { rawPath } = request;
+  // `OPTIONS *` is about the server and goes where "/" goes; an absolute target may have no path, which is the root
+  // (RFC 9112 §3.2.2).
+  const written = rawPath === '' || rawPath === '*' ? '/' : rawPath;
+  const normal = normalisePath(written);
+  const path = normal === null ? written : normal.path;
+  if (path.length > MAX_SUBJECT_LENGTH && domain.paths.hasRegexes) {
+    return domainPage(table, request, domain, 'target_too_long');
   }
   const route = domain.paths.find(path, request);
   if (recorder !== null) explainRoutes(domain, path, request, route, recorder);
-  if (normal !== null && isAmbiguous(domain, request, normal, route)) {
+  if (normal !== null && isAmbiguous(domain, request, rawPath, normal, route)) {
     recorder?.note('another reading of the raw path leads to another route');
-    return page('path_ambiguous', view.labels, response);
-  }
-  if (route !== null && path.includes(';') && hasOtherRulesWithoutParameters(domain, request, path, route)) {
-    recorder?.note('without the parameters of its segments the path leads to a route with other rules');
-    return page('path_ambiguous', view.labels, response);
+    return domainPage(table, request, domain, 'path_ambiguous');
   }
   if (route === null) {
-    return asterisk && request.method === 'OPTIONS'
-      ? { type: 'answer', labels: view.labels, response, status: 204, contentType: 'text/plain', body: '' }
-      : page('route_unknown', view.labels, response);
+    if (rawPath !== '*' || request.method !== 'OPTIONS')
+      return domainPage(table, request, domain, 'route_unknown');
+    const labels = labelsOf(table, domain);
+    const response = responseOf(request, domain);
+    return { type: 'answer', labels, response, status: 204, contentType: 'text/plain', body: '' };
   }
-  return decideTarget(table, request, routeView(table, domain, route), route, path, recorder);
+  if (path.indexOf(';') !== -1 && hasOtherRulesWithoutParameters(domain, request, path, route)) {
+    recorder?.note('without the parameters of its segments the path leads to a route with other rules');
+    return domainPage(table, request, domain, 'path_ambiguous');
+  }
+  return decideTarget(table, request, domain, route, rawPath, path, recorder);
 }
 
 /**
@@ -258,10 +270,11 @@ function decideRoute(
 function isAmbiguous(
   domain: CompiledDomain,
   request: RequestView,
+  rawPath: string,
   normal: { readonly path: string; readonly ambiguous: boolean },
   route: CompiledRoute | null,
 ): boolean {
-  const readings = otherReadings(request.rawPath, normal);
+  const readings = otherReadings(rawPath, normal);
   if (readings === null) return true;
   for (const reading of readings) if (domain.paths.find(reading, request) !== route) return true;
   return false;
@@ -286,30 +299,46 @@ function hasOtherRulesWithoutParameters(
 function decideTarget(
   table: Table,
   request: RequestView,
-  view: RouteView,
+  domain: CompiledDomain,
   route: CompiledRoute,
+  rawPath: string,
   path: string,
   recorder: Recorder | null,
 ): Decision {
-  const response = request.secure ? route.responseSecure : route.response;
+  const view = routeView(table, domain, route);
   recorder?.stage('route-rules');
-  const domain = view.labels.domain ?? '';
-  const refusal = view.rules.length === 0 ? null : askRules(table, request, domain, view.rules, recorder);
-  if (refusal !== null) return refused(table, request, refusal, view.labels, response);
+  const refusal =
+    view.rules.length === 0 ? null : askRules(table, request, domain.name, view.rules, recorder);
+  const { secure } = request;
+  if (refusal !== null) {
+    return refused(table, request, refusal, view.labels, secure ? route.responseSecure : route.response);
+  }
   recorder?.stage('target');
   const { maintenance } = route;
   if (maintenance !== null && inMaintenance(maintenance, request)) {
+    const response = secure ? route.responseSecure : route.response;
     return page('maintenance', view.labels, response, retryAfter(maintenance, request.now));
   }
-  const decision = request.secure ? view.secure : view.plain;
-  const { change } = route;
-  if (decision.type === 'forward' && request.rawPath !== '*') {
-    if (change !== null) return { ...decision, path: rewritePath(change, request.rawPath, path) };
-    return request.rawPath === '' ? { ...decision, path: '/' } : decision;
+  const decision = secure ? view.secure : view.plain;
+  return rawPath === '' || route.followsPath ? following(decision, route, request, rawPath, path) : decision;
+}
+
+/** The decision about a route with what the path of the request changes in it. */
+function following(
+  decision: Decision,
+  route: CompiledRoute,
+  request: RequestView,
+  rawPath: string,
+  path: string,
+): Decision {
+  const { change, target } = route;
+  if (decision.type === 'forward' && rawPath !== '*') {
+    if (change !== null) return { ...decision, path: rewritePath(change, rawPath, path) };
+    return rawPath === '' ? { ...decision, path: '/' } : decision;
   }
-  if (decision.type === 'redirect' && route.target.type === 'redirect' && route.target.keepPath) {
-    const kept = change === null ? request.rawPath : rewritePath(change, request.rawPath, path);
-    return { ...decision, location: keepingLocation(route.target.to, kept, request.query) };
+  if (decision.type === 'redirect' && target.type === 'redirect' && target.keepPath) {
+    const kept = change === null ? rawPath : rewritePath(change, rawPath, path);
+    return { ...decision, location: keepingLocation(target.to, kept, request.query) };
   }
   return decision;
 }

@@ -16,15 +16,13 @@ export interface PathCandidate<R> {
   accepts(request: R): boolean;
 }
 
-/** All of one priority. What is empty is null: a table has thousands of these, and each look at one costs. */
-interface Level<C> {
-  readonly exact: ReadonlyMap<string, readonly C[]> | null;
-  readonly regexes: readonly { readonly pattern: Pattern; readonly candidate: C }[] | null;
-  readonly prefixes: ReadonlyMap<string, readonly C[]> | null;
-  /** Lengths of the prefixes, greatest first. */
-  readonly lengths: readonly number[];
-  /** Those of the prefix "/". */
-  readonly root: readonly C[];
+/**
+ * Candidates of one path, the one tried first at the head. A list and not an array: nearly always there is one, and
+ * a table has thousands of these, so that every object that a look at one leads over is one out of the cache.
+ */
+interface Chain<C> {
+  readonly candidate: C;
+  readonly next: Chain<C> | null;
 }
 
 interface Entry<C> {
@@ -33,93 +31,124 @@ interface Entry<C> {
   readonly candidate: C;
 }
 
+/** The paths of one priority; the lesser ones stand behind it. What is empty is null. */
 export class PathIndex<C extends PathCandidate<R>, R> {
   /** True when some path is a regular expression: then the length of the subject matters. */
   readonly hasRegexes: boolean;
-  /** The level of the greatest priority, which for nearly every domain is the only one; null when there are no routes. */
-  readonly #first: Level<C> | null;
-  readonly #others: readonly Level<C>[];
+  /** A bit for each prefix and exact path (`bitOf`): by it alone most paths are told to be none of them. */
+  readonly #bits: number;
+  /** Those of the prefix "/". */
+  readonly #root: Chain<C> | null;
+  readonly #exact: ReadonlyMap<string, Chain<C>> | null;
+  readonly #regexes: readonly { readonly pattern: Pattern; readonly candidate: C }[] | null;
+  readonly #prefixes: ReadonlyMap<string, Chain<C>> | null;
+  /** Length of the longest prefix. */
+  readonly #longest: number;
+  /** Lesser priorities; null for nearly every domain. */
+  readonly #lesser: PathIndex<C, R> | null;
 
   /** `entries` in the order written. */
-  constructor(entries: readonly Entry<C>[]) {
+  static of<C extends PathCandidate<R>, R>(entries: readonly Entry<C>[]): PathIndex<C, R> {
     const byPriority = new Map<number, Entry<C>[]>();
-    for (const entry of entries) push(byPriority, entry.priority, entry);
-    const [first, ...others] = [...byPriority].sort((a, b) => b[0] - a[0]).map(([, level]) => levelOf(level));
-    this.#first = first ?? null;
-    this.#others = others;
-    this.hasRegexes = entries.some((entry) => entry.match.type === 'regex');
+    for (const entry of entries) {
+      const level = byPriority.get(entry.priority);
+      if (level === undefined) byPriority.set(entry.priority, [entry]);
+      else level.push(entry);
+    }
+    let index: PathIndex<C, R> | null = null;
+    for (const [, level] of [...byPriority].sort((a, b) => a[0] - b[0])) index = new PathIndex(level, index);
+    return index ?? new PathIndex<C, R>([], null);
+  }
+
+  private constructor(entries: readonly Entry<C>[], lesser: PathIndex<C, R> | null) {
+    const exact = new Map<string, Chain<C>>();
+    const prefixes = new Map<string, Chain<C>>();
+    const regexes: { pattern: Pattern; candidate: C }[] = [];
+    let root: Chain<C> | null = null;
+    let bits = 0;
+    let longest = 0;
+    // From the last to the first, each before those of its path that are written later.
+    for (const { match, candidate } of entries.toReversed()) {
+      if (match.type === 'regex') regexes.push({ pattern: match.pattern, candidate });
+      else if (match.type === 'prefix' && match.path === '/') root = { candidate, next: root };
+      else {
+        const { path } = match;
+        const paths = match.type === 'exact' ? exact : prefixes;
+        paths.set(path, { candidate, next: paths.get(path) ?? null });
+        bits |= bitOf(path, path.length);
+        if (match.type === 'prefix') longest = Math.max(longest, path.length);
+      }
+    }
+    this.hasRegexes = regexes.length > 0 || lesser?.hasRegexes === true;
+    this.#bits = bits;
+    this.#root = root;
+    this.#exact = exact.size > 0 ? exact : null;
+    this.#regexes = regexes.length > 0 ? regexes.reverse() : null;
+    this.#prefixes = prefixes.size > 0 ? prefixes : null;
+    this.#longest = longest;
+    this.#lesser = lesser;
   }
 
   /** The first route whose path matches `path` (normalised) and that accepts `request`; null when there is none. */
   find(path: string, request: R): C | null {
-    if (this.#first === null) return null;
-    const found = findInLevel(this.#first, path, request);
-    if (found !== null || this.#others.length === 0) return found;
-    for (const level of this.#others) {
-      const later = findInLevel(level, path, request);
+    const found = this.#findHere(path, request);
+    if (found !== null || this.#lesser === null) return found;
+    for (let lesser: PathIndex<C, R> | null = this.#lesser; lesser !== null; lesser = lesser.#lesser) {
+      const later = lesser.#findHere(path, request);
       if (later !== null) return later;
     }
     return null;
   }
-}
 
-function levelOf<C>(entries: readonly Entry<C>[]): Level<C> {
-  const exact = new Map<string, C[]>();
-  const prefixes = new Map<string, C[]>();
-  const regexes: { pattern: Pattern; candidate: C }[] = [];
-  const root: C[] = [];
-  for (const { match, candidate } of entries) {
-    if (match.type === 'regex') regexes.push({ pattern: match.pattern, candidate });
-    else if (match.type === 'exact') push(exact, match.path, candidate);
-    else if (match.path === '/') root.push(candidate);
-    else push(prefixes, match.path, candidate);
-  }
-  const lengths = new Set([...prefixes.keys()].map((path) => path.length));
-  return {
-    exact: exact.size > 0 ? exact : null,
-    regexes: regexes.length > 0 ? regexes : null,
-    prefixes: prefixes.size > 0 ? prefixes : null,
-    lengths: [...lengths].sort((a, b) => b - a),
-    root,
-  };
-}
-
-function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {
-  const list = map.get(key);
-  if (list === undefined) map.set(key, [value]);
-  else list.push(value);
-}
-
-function findInLevel<C extends PathCandidate<R>, R>(level: Level<C>, path: string, request: R): C | null {
-  if (level.exact !== null) {
-    const found = firstAccepting(level.exact.get(path), request);
-    if (found !== null) return found;
-  }
-  if (level.regexes !== null) {
-    for (const { pattern, candidate } of level.regexes) {
-      if (pattern.test(path) && candidate.accepts(request)) return candidate;
-    }
-  }
-  if (level.prefixes !== null) {
-    for (const length of level.lengths) {
-      if (!endsSegment(path, length)) continue;
-      const found = firstAccepting(level.prefixes.get(path.slice(0, length)), request);
+  #findHere(path: string, request: R): C | null {
+    if (this.#exact !== null && this.#mayHold(path, path.length)) {
+      const found = firstAccepting(this.#exact.get(path) ?? null, request);
       if (found !== null) return found;
     }
+    if (this.#regexes !== null) {
+      for (const { pattern, candidate } of this.#regexes) {
+        if (pattern.test(path) && candidate.accepts(request)) return candidate;
+      }
+    }
+    if (this.#prefixes !== null) {
+      const found = this.#findPrefix(this.#prefixes, path, request);
+      if (found !== null) return found;
+    }
+    return path.charCodeAt(0) === SLASH ? firstAccepting(this.#root, request) : null;
   }
-  return path.charCodeAt(0) === SLASH ? firstAccepting(level.root, request) : null;
+
+  /** By the longest prefix that fits: one that ends where a segment does, as "/api" and "/api/" do in "/api/x". */
+  #findPrefix(prefixes: ReadonlyMap<string, Chain<C>>, path: string, request: R): C | null {
+    for (let length = Math.min(this.#longest, path.length); length > 0; length--) {
+      if (!endsSegment(path, length) || !this.#mayHold(path, length)) continue;
+      const found = firstAccepting(prefixes.get(path.slice(0, length)) ?? null, request);
+      if (found !== null) return found;
+    }
+    return null;
+  }
+
+  /** False when the first `length` characters of `path` are surely no prefix and no exact path of these. */
+  #mayHold(path: string, length: number): boolean {
+    return (this.#bits & bitOf(path, length)) !== 0;
+  }
+}
+
+/** One of 32 bits for the first `length` characters of a path: by their number, the middle one and the last. */
+function bitOf(path: string, length: number): number {
+  return 1 << ((length * 5 + path.charCodeAt(length >> 1) * 3 + path.charCodeAt(length - 1)) & 31);
 }
 
 const SLASH = 0x2f;
 
 /** Whether a prefix of this length ends where a segment does: "/api" in "/api" and "/api/x", "/api/" in "/api/x". */
 function endsSegment(path: string, length: number): boolean {
-  if (path.length <= length) return path.length === length;
+  if (path.length === length) return true;
   return path.charCodeAt(length) === SLASH || path.charCodeAt(length - 1) === SLASH;
 }
 
-function firstAccepting<C extends PathCandidate<R>, R>(list: readonly C[] | undefined, request: R): C | null {
-  if (list === undefined) return null;
-  for (const candidate of list) if (candidate.accepts(request)) return candidate;
+function firstAccepting<C extends PathCandidate<R>, R>(chain: Chain<C> | null, request: R): C | null {
+  for (let link = chain; link !== null; link = link.next) {
+    if (link.candidate.accepts(request)) return link.candidate;
+  }
   return null;
 }

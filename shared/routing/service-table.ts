@@ -5,13 +5,18 @@ import type { Settings } from '../model/settings.ts';
 import { compileService } from './compile-service.ts';
 import type { CompiledService } from './decision.ts';
 
-interface ServiceSlot {
+/** Where a service stands in the table. As long as there is a compiled one, it is the one of that name. */
+export interface ServicePlace {
+  readonly compiled: CompiledService | undefined;
+}
+
+interface ServiceSlot extends ServicePlace {
+  compiled: CompiledService | undefined;
   service: Service | null;
   /** It exists but could not be loaded. */
   broken: boolean;
   /** Kept also while there is no service: the two come independently. */
   members: Members | undefined;
-  compiled: CompiledService | undefined;
 }
 
 export class ServiceTable {
@@ -21,6 +26,11 @@ export class ServiceTable {
 
   get(name: string): CompiledService | undefined {
     return this.#slots.get(name)?.compiled;
+  }
+
+  /** The place itself, to be held and looked at again; undefined when there is no such service. */
+  placeOf(name: string): ServicePlace | undefined {
+    return this.#slots.get(name);
   }
 
   *all(): IterableIterator<CompiledService> {
@@ -76,7 +86,7 @@ export class ServiceTable {
     this.#dirty.add(name);
     let slot = this.#slots.get(name);
     if (slot === undefined) {
-      slot = { service: null, broken: false, members: undefined, compiled: undefined };
+      slot = { compiled: undefined, service: null, broken: false, members: undefined };
       this.#slots.set(name, slot);
     }
     return slot;

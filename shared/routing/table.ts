@@ -24,7 +24,7 @@ import {
 import { HostClaims } from './host-claims.ts';
 import { HostIndex } from './host-index.ts';
 import { type CompiledMaintenance, compileMaintenance } from './maintenance.ts';
-import { ServiceTable } from './service-table.ts';
+import { type ServicePlace, ServiceTable } from './service-table.ts';
 import { references, type ViewSource } from './view.ts';
 
 export interface TableOptions {
@@ -127,6 +127,10 @@ export class Table implements ViewSource {
 
   service(name: string): CompiledService | undefined {
     return this.#services.get(name);
+  }
+
+  placeOf(name: string): ServicePlace | undefined {
+    return this.#services.placeOf(name);
   }
 
   services(): IterableIterator<CompiledService> {

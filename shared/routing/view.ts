@@ -15,6 +15,7 @@ import type {
 } from './decision.ts';
 import type { CompiledRule, RuleReference } from './firewall.ts';
 import { DEFAULT_RETRY_AFTER } from './maintenance.ts';
+import type { ServicePlace } from './service-table.ts';
 
 /** The parts of a table that views are made from. */
 export interface ViewSource {
@@ -23,7 +24,8 @@ export interface ViewSource {
   readonly defaultBrand: string | null;
   limits(): ResolvedLimits;
   rule(name: string): CompiledRule | null;
-  service(name: string): CompiledService | undefined;
+  /** Where a service stands; undefined when there is none of that name. */
+  placeOf(name: string): ServicePlace | undefined;
   /** True when the service exists but could not be loaded. */
   serviceBroken(name: string): boolean;
 }
@@ -51,9 +53,22 @@ export function domainView(source: ViewSource, domain: CompiledDomain): DomainVi
   return domain.view;
 }
 
+/** Where routes stand that lead to no service. */
+const NOWHERE: ServicePlace = { compiled: undefined };
+
 export function routeView(source: ViewSource, domain: CompiledDomain, route: CompiledRoute): RouteView {
+  const { view } = route;
+  // The place is asked and not the table by the service's name: that would be a look-up more for every request.
+  if (view !== null && view.epoch === source.epoch && view.place !== null) {
+    if (view.place.compiled === view.service) return view;
+  }
+  return renewedView(source, domain, route);
+}
+
+function renewedView(source: ViewSource, domain: CompiledDomain, route: CompiledRoute): RouteView {
   const { target, view } = route;
-  const service = target.type === 'service' ? source.service(target.service) : undefined;
+  const place = target.type === 'service' ? source.placeOf(target.service) : NOWHERE;
+  const service = place?.compiled;
   if (view !== null && view.epoch === source.epoch && view.service === service) return view;
   const labels: DecisionLabels = {
     domain: domain.name,
@@ -65,14 +80,16 @@ export function routeView(source: ViewSource, domain: CompiledDomain, route: Com
   const plain = decisionOf(source, domain, route, service, labels, route.response);
   route.view = {
     epoch: source.epoch,
+    // A place without a service may be given up for another one.
+    place: target.type === 'service' && service === undefined ? null : (place ?? null),
     service,
-    labels,
     rules: references(source, route.firewall),
     plain,
     secure:
       route.responseSecure === route.response
         ? plain
         : decisionOf(source, domain, route, service, labels, route.responseSecure),
+    labels,
   };
   return route.view;
 }
