@@ -433,9 +433,9 @@ export class Flight implements AnswerReceiver, Carrier {
     const tag = renewal.field('etag');
     this.#service.store?.remove(kept);
     const other = tag !== undefined && tag !== kept.head.field('etag');
-    // What it says to one visitor (a cookie) goes into that one's head, and nobody else gets that.
+    // What it says to one visitor (a cookie) goes into that one's head alone: others may be renewing the same answer.
     const shareable = isShareable(renewal);
-    if (!other) {
+    if (!other && shareable) {
       kept.head = kept.head.updated(renewal);
       const terms = this.#termsOf(kept.head);
       kept.receivedAt = this.#environment.clock.monotonic();
@@ -449,8 +449,18 @@ export class Flight implements AnswerReceiver, Carrier {
       reader.left();
       if (!shareable && reader !== this.#leader) this.#service.alone(reader);
       else if (other || !selects(kept.selecting, reader.asker.view)) this.#service.again(reader);
+      else if (!shareable) this.#readRenewed(reader, kept, renewal);
       else this.#service.serve(reader, kept, 'revalidated');
     }
+  }
+
+  /** The stored answer as the backend renewed it for this visitor alone. */
+  #readRenewed(reader: Reader, kept: StoredAnswer, renewal: KeptHead): void {
+    const { body } = kept;
+    reader.read(
+      { head: kept.head.updated(renewal), body, length: body.end, pins: kept },
+      { ageSeconds: null, cacheStatus: 'kontrol; fwd=stale; fwd-status=304', outcome: 'revalidated' },
+    );
   }
 
   #take(bytes: number): boolean {

@@ -1,0 +1,48 @@
+/** Two visitors who have the same stored answer renewed at the same time, each for itself: what one gets stays its own. */
+import assert from 'node:assert/strict';
+import { answer, request, scene } from './cache-scene.ts';
+
+scene('a 304 that sets a cookie for one leaves no cookie for another who renews the same', {}, async (s) => {
+  await s.through(request(), answer(['ETag: "a"', 'Cache-Control: max-age=1']));
+  s.proxy.passTime(2_000);
+  s.client.write(request(['Cookie: session=old']));
+  const first = s.proxy.backend.accepted[0]!;
+  await first.readHead();
+  const other = await s.proxy.client();
+  other.write(request(['Cookie: session=another']));
+  const second = await s.proxy.backend.connection();
+  assert.match(await second.readHead(), /if-none-match: "a"/i);
+  first.write(
+    'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\nSet-Cookie: session=new\r\nCache-Control: private\r\n\r\n',
+  );
+  const renewed = await s.client.readMessage();
+  assert.deepEqual([renewed.body, renewed.fields.get('set-cookie')], ['hello', 'session=new']);
+  assert.equal(renewed.fields.get('cache-control'), 'private');
+  second.write('HTTP/1.1 304 Not Modified\r\nETag: "a"\r\nCache-Control: max-age=60\r\n\r\n');
+  const got = await other.readMessage();
+  assert.deepEqual([got.body, got.fields.get('set-cookie')], ['hello', undefined]);
+  assert.equal(got.fields.get('cache-control'), 'max-age=60');
+  // What the second was told is good for all.
+  assert.equal((await s.kept(request())).fields.get('set-cookie'), undefined);
+});
+
+scene(
+  'a 304 that sets a cookie for one leaves no cookie in the answer that stands in for another',
+  { staleIfError: '1m' },
+  async (s) => {
+    await s.through(request(), answer(['ETag: "a"', 'Cache-Control: max-age=1']));
+    s.proxy.passTime(2_000);
+    s.client.write(request(['Cookie: session=old']));
+    const first = s.proxy.backend.accepted[0]!;
+    await first.readHead();
+    const other = await s.proxy.client();
+    other.write(request(['Cookie: session=another']));
+    const second = await s.proxy.backend.connection();
+    await second.readHead();
+    first.write('HTTP/1.1 304 Not Modified\r\nETag: "a"\r\nSet-Cookie: session=new\r\n\r\n');
+    assert.equal((await s.client.readMessage()).fields.get('set-cookie'), 'session=new');
+    second.write('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n');
+    const got = await other.readMessage();
+    assert.deepEqual([got.status, got.body, got.fields.get('set-cookie')], [200, 'hello', undefined]);
+  },
+);
