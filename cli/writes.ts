@@ -11,12 +11,21 @@ interface Difference {
   readonly fields?: readonly { readonly path: string; readonly from?: unknown; readonly to?: unknown }[];
 }
 
+/** An object that a node could not load, or whose port it could not open. */
+export interface NodeProblem {
+  readonly node: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly reason: string;
+}
+
 interface WriteAnswer {
   readonly changes?: readonly Difference[];
   readonly differences?: readonly Difference[];
   readonly warnings?: readonly { readonly path?: string; readonly message?: string }[];
   readonly pending?: readonly string[];
   readonly nodes?: readonly { readonly node: string; readonly ms: number }[];
+  readonly problems?: readonly NodeProblem[];
   readonly written?: boolean;
   readonly confirm?: { readonly until: string };
   readonly effect?: { readonly hosts: readonly string[]; readonly hostsTotal: number };
@@ -39,15 +48,19 @@ export function writeQuery(options: Readonly<Record<string, unknown>>): string {
   return text === '' ? '' : `?${text}`;
 }
 
-/** Prints what a write did (or would do); exit code 0. */
+/**
+ * Prints what a write did (or would do). Exit code 0, but 1 when it was to be waited for (`--wait`) and a node does
+ * not serve it: it is written then all the same.
+ */
 export function reportWrite(
   reply: Reply<unknown>,
   options: ClientOptions & Readonly<Record<string, unknown>>,
 ): number {
   const body = reply.body as WriteAnswer;
+  const code = (body.pending ?? []).length + (body.problems ?? []).length > 0 ? 1 : 0;
   if (options.json) {
     printJson(body);
-    return 0;
+    return code;
   }
   for (const { path, message } of body.warnings ?? [])
     process.stderr.write(`warning: ${path ? `${path}: ` : ''}${message}\n`);
@@ -63,15 +76,19 @@ export function reportWrite(
   if (body.confirm !== undefined) {
     process.stdout.write(`undone at ${body.confirm.until} unless confirmed: kontrol confirm ${seq}\n`);
   }
-  return 0;
+  for (const problem of body.problems ?? []) process.stderr.write(`kontrol: ${problemText(problem)}\n`);
+  return code;
 }
 
-function servedBy(status: number, { nodes = [], pending = [] }: WriteAnswer): string {
-  if (status === 202) {
-    return pending.length === 0
-      ? '; no node is known yet that could serve it'
-      : `; not served yet by ${pending.join(', ')}`;
-  }
+export function problemText({ node, kind, name, reason }: NodeProblem): string {
+  return `${node} does not serve ${kind} ${name}: ${reason}`;
+}
+
+function servedBy(status: number, { nodes = [], pending = [], problems = [] }: WriteAnswer): string {
+  if (pending.length > 0) return `; not served yet by ${pending.join(', ')}`;
+  if (problems.length > 0)
+    return `; not served by ${[...new Set(problems.map(({ node }) => node))].join(', ')}`;
+  if (status === 202) return '; no node is known yet that could serve it';
   if (nodes.length === 0) return '';
   return `; served by every node (${nodes.map(({ node, ms }) => `${node} ${ms} ms`).join(', ')})`;
 }

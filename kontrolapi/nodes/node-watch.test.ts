@@ -20,7 +20,10 @@ function watchOver() {
   const watch = new NodeWatch(store, bus, clock);
   const record = (name: string, seq: number, beat: number, hash = '') =>
     records.set(name, { _id: name, v: 1, seq, beat, hash });
-  const waited = (seq: number) => watch.waitFor(seq, clock.monotonic(), 0, new AbortController().signal);
+  const waited = (seq: number, ...about: string[]) => {
+    const subjects = about.map((name) => ({ kind: 'listener', name }));
+    return watch.waitFor(seq, clock.monotonic(), 0, new AbortController().signal, subjects);
+  };
   return { watch, clock, records, record, waited, say: (message: Record<string, unknown>) => say(message) };
 }
 
@@ -54,7 +57,7 @@ test('a dead node is not waited for, a removed one neither', async () => {
   record('removed', 1, 2);
   assert.deepEqual((await waited(2)).pending, ['removed']);
   records.delete('removed');
-  assert.deepEqual(await waited(2), { nodes: [], pending: [], complete: true });
+  assert.deepEqual(await waited(2), { nodes: [], pending: [], problems: [], complete: true });
   watch.close();
 });
 
@@ -95,6 +98,40 @@ test('the wait ends with the last acknowledgement, by message, and tells the tim
   watch.close();
 });
 
+test('a node that could not load or open an object of the change does not serve it, and says why', async () => {
+  const { watch, record, records, waited, say } = watchOver();
+  const taken = { kind: 'listener', name: 'mysql', reason: 'the port is in use' };
+  const named = (node: string) => ({ node, ...taken });
+  record('one', 0, 1);
+  record('two', 0, 1);
+  await watch.list();
+  say({ node: 'one', seq: 1, hash: '', ms: 1, quarantined: [{ ...taken, lastGood: false }] });
+  say({ node: 'two', seq: 1, hash: '', ms: 1, quarantined: [] });
+  const { nodes, pending, problems, complete } = await waited(1, 'mysql');
+  assert.deepEqual(
+    nodes.map(({ node }) => node),
+    ['two'],
+  );
+  assert.deepEqual([pending, problems, complete], [[], [named('one')], true]);
+  // A change of something else is none of its business.
+  assert.deepEqual((await waited(1, 'redis')).problems, []);
+  assert.equal((await waited(1, 'redis')).nodes.length, 2);
+  // A record of before the change does not bring back what is repaired.
+  say({ node: 'one', seq: 2, hash: '', ms: 1, quarantined: [] });
+  records.set('one', { _id: 'one', v: 1, seq: 1, beat: 2, hash: '', quarantined: [taken] });
+  assert.deepEqual((await waited(2, 'mysql')).problems, []);
+  // Too many for a message, and what was said without a change: the record tells.
+  say({ node: 'two', seq: 3, hash: '', ms: 1, quarantined: null });
+  assert.deepEqual((await waited(3)).pending, ['one', 'two']);
+  records.set('two', { _id: 'two', v: 1, seq: 3, beat: 2, hash: '', quarantined: [taken] });
+  records.set('one', { _id: 'one', v: 1, seq: 2, beat: 3, hash: '', quarantined: [taken] });
+  assert.deepEqual((await waited(2, 'mysql')).problems, [named('one'), named('two')]);
+  // Whatever else comes is no problem of anybody.
+  say({ node: 'one', seq: 4, hash: '', ms: 1, quarantined: [null, 7, { kind: 'listener' }] });
+  assert.deepEqual((await waited(4, 'mysql')).problems, []);
+  watch.close();
+});
+
 test('an acknowledgement that the bus lost is found in the record', async () => {
   const { watch, clock, record } = watchOver();
   record('one', 0, 1);
@@ -106,6 +143,7 @@ test('an acknowledgement that the bus lost is found in the record', async () => 
   assert.deepEqual(await waiting, {
     nodes: [{ node: 'one', ms: 250 }],
     pending: [],
+    problems: [],
     complete: true,
   });
   watch.close();
@@ -129,7 +167,12 @@ test('right after the start a wait goes on until the first node shows itself, or
   await new Promise(setImmediate);
   record('late', 1, 1);
   clock.advance(250);
-  assert.deepEqual(await first, { nodes: [{ node: 'late', ms: 250 }], pending: [], complete: true });
+  assert.deepEqual(await first, {
+    nodes: [{ node: 'late', ms: 250 }],
+    pending: [],
+    problems: [],
+    complete: true,
+  });
 
   const alone = watchOver();
   const waiting = alone.watch.waitFor(1, 0, 1_000, new AbortController().signal);
@@ -137,10 +180,10 @@ test('right after the start a wait goes on until the first node shows itself, or
     await new Promise(setImmediate);
     alone.clock.advance(250);
   }
-  assert.deepEqual(await waiting, { nodes: [], pending: [], complete: false });
+  assert.deepEqual(await waiting, { nodes: [], pending: [], problems: [], complete: false });
   // Once it has had the time to hear of nodes, there are none.
   alone.clock.advance(10_000);
-  assert.deepEqual(await alone.waited(1), { nodes: [], pending: [], complete: true });
+  assert.deepEqual(await alone.waited(1), { nodes: [], pending: [], problems: [], complete: true });
   watch.close();
   alone.watch.close();
 });

@@ -1,6 +1,6 @@
 /**
- * Which nodes live and what they serve: from their records in the store and from what they say on the bus. Life is
- * told by the changes of a node's beat, timed on our own clock, so that no wrong clock makes a node look dead.
+ * Which nodes live, what they serve and what they could not: from their records in the store and from what they say
+ * on the bus. Life is told by the changes of a node's beat, timed on our own clock, so that no wrong clock makes a node look dead.
  */
 import type { Bus } from '../../shared/bus/contract.ts';
 import type { Clock } from '../../shared/clock.ts';
@@ -14,6 +14,9 @@ const LIFE_MS = 15_000;
 const POLL_MS = 250;
 const WATCH_MS = 5_000;
 const MAX_NODES = 1_000;
+/** Problems that an answer names at most. */
+const MAX_PROBLEMS = 100;
+const NOTHING: readonly Refused[] = [];
 /**
  * So long after the start of this process it is not believed that there are no nodes: those that started with it
  * have not written their records yet.
@@ -31,7 +34,23 @@ interface Seen {
   hash: string;
   /** When `seq` was first seen. */
   seqAt: number;
+  /** Objects that it could not load, or whose port it could not open, as of `seq`. */
+  refused: readonly Refused[];
 }
+
+interface Refused {
+  readonly kind: string;
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** An object of a change that a node does not serve as it was written. */
+export interface NodeProblem extends Refused {
+  readonly node: string;
+}
+
+/** What a change is about. */
+export type Subject = { readonly kind: string; readonly name: string };
 
 /** A node's record with its name, and whether it lives. */
 export type NodeItem = LiveDocument & { readonly name: string; readonly live: boolean };
@@ -40,6 +59,8 @@ export interface Waited {
   /** Nodes that serve the change, with milliseconds from the write until this process knew. */
   readonly nodes: readonly { readonly node: string; readonly ms: number }[];
   readonly pending: readonly string[];
+  /** Objects of the change that a node has, but could not load or open a port for; such a node is not in `nodes`. */
+  readonly problems: readonly NodeProblem[];
   /** Nobody is pending, and it is known who there is. */
   readonly complete: boolean;
 }
@@ -65,9 +86,11 @@ export class NodeWatch {
     this.#store = store;
     this.#clock = clock;
     this.#unsubscribe = bus.subscribe('kontrol:applied', (message) => {
-      const { node, seq, hash } = message ?? {};
-      if (typeof node === 'string' && typeof seq === 'number')
-        this.#applied(node, seq, typeof hash === 'string' ? hash : '');
+      const { node, seq, hash, quarantined } = message ?? {};
+      if (typeof node !== 'string' || typeof seq !== 'number') return;
+      // Null: too many for a message. Its record, which follows at once, names them.
+      if (quarantined === null) this.#applied(node, 0, '', NOTHING);
+      else this.#applied(node, seq, typeof hash === 'string' ? hash : '', refusedIn(quarantined));
     });
   }
 
@@ -98,12 +121,21 @@ export class NodeWatch {
     return [...this.#seen.keys()].filter((node) => this.#lives(node));
   }
 
-  /** Resolves when every live node serves `seq`, after `timeoutMs`, or when `signal` is aborted. */
-  async waitFor(seq: number, began: number, timeoutMs: number, signal: AbortSignal): Promise<Waited> {
+  /**
+   * Resolves when every live node has `seq`, after `timeoutMs`, or when `signal` is aborted. Of the objects that a
+   * node could not load, those are its problems that are among `subjects`.
+   */
+  async waitFor(
+    seq: number,
+    began: number,
+    timeoutMs: number,
+    signal: AbortSignal,
+    subjects: readonly Subject[] = [],
+  ): Promise<Waited> {
     const deadline = this.#clock.monotonic() + timeoutMs;
     for (;;) {
       await this.#read().catch(() => []);
-      const waited = this.#progress(seq, began);
+      const waited = this.#progress(seq, began, subjects);
       const left = deadline - this.#clock.monotonic();
       if (waited.complete || left <= 0 || signal.aborted || this.#closed) return waited;
       await this.#news(Math.min(left, POLL_MS), seq, signal);
@@ -117,15 +149,27 @@ export class NodeWatch {
     for (const wake of [...this.#waiting]) wake();
   }
 
-  #progress(seq: number, began: number): Waited {
+  #progress(seq: number, began: number, subjects: readonly Subject[] = []): Waited {
     const nodes: { node: string; ms: number }[] = [];
     const pending: string[] = [];
+    const problems: NodeProblem[] = [];
+    let concerned: Set<string> | null = null;
     for (const [node, seen] of this.#seen) {
       if (!this.#lives(node)) continue;
-      if (seen.seq < seq) pending.push(node);
-      else nodes.push({ node, ms: Math.max(0, Math.round(seen.seqAt - began)) });
+      if (seen.seq < seq) {
+        pending.push(node);
+        continue;
+      }
+      let sound = true;
+      for (const refused of seen.refused) {
+        concerned ??= new Set(subjects.map(keyOf));
+        if (!concerned.has(keyOf(refused))) continue;
+        sound = false;
+        if (problems.length < MAX_PROBLEMS) problems.push({ node, ...refused });
+      }
+      if (sound) nodes.push({ node, ms: Math.max(0, Math.round(seen.seqAt - began)) });
     }
-    return { nodes, pending, complete: pending.length === 0 && this.#settled };
+    return { nodes, pending, problems, complete: pending.length === 0 && this.#settled };
   }
 
   /** It is known which nodes there are, also when there are none. */
@@ -165,15 +209,16 @@ export class NodeWatch {
     this.#agreement.compare(standings, this.#clock.monotonic());
   }
 
-  #applied(node: string, seq: number, hash: string): void {
+  #applied(node: string, seq: number, hash: string, refused: readonly Refused[]): void {
     const now = this.#clock.monotonic();
     const seen = this.#seen.get(node);
     if (seen === undefined) {
       if (this.#seen.size < MAX_NODES)
-        this.#seen.set(node, { recorded: false, beat: null, changedAt: now, seq, hash, seqAt: now });
+        this.#seen.set(node, { recorded: false, beat: null, changedAt: now, seq, hash, seqAt: now, refused });
     } else {
       seen.changedAt = now;
       if (seq > seen.seq) Object.assign(seen, { seq, hash, seqAt: now });
+      if (seq === seen.seq) seen.refused = refused;
     }
     for (const wake of [...this.#waiting]) wake();
   }
@@ -187,21 +232,33 @@ export class NodeWatch {
     const records = await this.#store.live.list('nodes');
     this.#records = records;
     const now = this.#clock.monotonic();
-    for (const { _id, beat, seq, hash: said } of records) {
+    for (const { _id, beat, seq, hash: said, quarantined } of records) {
       const served = typeof seq === 'number' ? seq : 0;
       const hash = typeof said === 'string' ? said : '';
       const seen = this.#seen.get(_id);
       if (seen === undefined) {
+        const refused = refusedIn(quarantined);
         if (this.#seen.size < MAX_NODES)
-          this.#seen.set(_id, { recorded: true, beat, changedAt: now, seq: served, hash, seqAt: now });
+          this.#seen.set(_id, {
+            recorded: true,
+            beat,
+            changedAt: now,
+            seq: served,
+            hash,
+            seqAt: now,
+            refused,
+          });
         continue;
       }
       seen.recorded = true;
-      if (seen.beat !== beat) Object.assign(seen, { beat, changedAt: now });
+      const changed = seen.beat !== beat;
+      if (changed) Object.assign(seen, { beat, changedAt: now });
       // A record may lag behind what the node said on the bus, but not for long: then the store was restored.
       const lower = served < seen.seq && now - seen.seqAt > LIFE_MS;
       if (served > seen.seq || lower) Object.assign(seen, { seq: served, hash, seqAt: now });
       else if (served === seen.seq) seen.hash = hash;
+      // One that lags says what was wrong before.
+      if (served === seen.seq && changed) seen.refused = refusedIn(quarantined);
     }
     this.#forgetRemoved(new Set(records.map((record) => record._id)));
     this.#compare();
@@ -221,4 +278,20 @@ export class NodeWatch {
     for (const listener of this.#listeners) listener(nodes, alarms);
     if (!this.#closed) this.#cancel = this.#clock.after(WATCH_MS, () => void this.#watch());
   }
+}
+
+/** What a node says that it could not load; anything may come here. */
+function refusedIn(list: unknown): readonly Refused[] {
+  if (!Array.isArray(list) || list.length === 0) return NOTHING;
+  const refused: Refused[] = [];
+  for (const item of list as readonly unknown[]) {
+    const { kind, name, reason } = (item ?? {}) as Readonly<Record<string, unknown>>;
+    if (typeof kind !== 'string' || typeof name !== 'string') continue;
+    refused.push({ kind, name, reason: typeof reason === 'string' ? reason : 'it gives no reason' });
+  }
+  return refused;
+}
+
+function keyOf({ kind, name }: Subject): string {
+  return `${kind}/${name}`;
 }

@@ -7,8 +7,8 @@ import type { Outcome } from './writer.ts';
 /**
  * `content` is what the call is about; it is joined by `seq`, `written` (false when all was so already: then `seq` is
  * the newest revision, which somebody else wrote) and `warnings`, by `confirm` when the change is undone unless
- * confirmed, by `changes`, `effect` and `dryRun` for a dry run, by `nodes` (and `pending`) for `wait=all`. The status is 202
- * while nodes are pending, or not known yet: the write stands.
+ * confirmed, by `changes`, `effect` and `dryRun` for a dry run, by `nodes`, `pending` and `problems` for `wait=all`. The status is
+ * 202 while nodes are pending, not known yet, or could not load an object of the change: the write stands.
  */
 export async function answerWrite(
   outcome: Outcome,
@@ -27,10 +27,12 @@ export async function answerWrite(
   const confirm = confirmUntil === null ? {} : { confirm: { until: new Date(confirmUntil).toISOString() } };
   const body = { ...content, seq, written, ...confirm, warnings };
   if (query.wait === undefined) return { status: more.status, headers, body };
-  const waited = await nodes.waitFor(seq, outcome.began, query.timeout ?? DEFAULT_WAIT_MS, signal);
+  const timeout = query.timeout ?? DEFAULT_WAIT_MS;
+  const waited = await nodes.waitFor(seq, outcome.began, timeout, signal, outcome.subjects);
+  const { problems, pending } = waited;
   return {
-    status: waited.complete ? (more.status ?? 200) : 202,
+    status: waited.complete && problems.length === 0 ? (more.status ?? 200) : 202,
     headers,
-    body: { ...body, nodes: waited.nodes, pending: waited.pending },
+    body: { ...body, nodes: waited.nodes, pending, problems },
   };
 }

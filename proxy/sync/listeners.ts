@@ -4,7 +4,7 @@ import type { Quarantined } from '../../shared/model/live.ts';
 import type { TableEntry } from '../../shared/routing/entry.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
 import { specOfListener, specsOfSettings } from '../link/listener-specs.ts';
-import type { ListenerSpec } from '../link/messages.ts';
+import type { ListenerSpec, PrimaryToSync } from '../link/messages.ts';
 
 /** The TCP listeners of the table, and the HTTPS addresses of the settings once there is a certificate. */
 export function wantedListeners(
@@ -27,6 +27,8 @@ export function wantedListeners(
 export class ListenerStates {
   #wanted: readonly ListenerSpec[] = [];
   readonly #failed = new Map<string, string>();
+  /** Keys that the primary said are open; it may say so before they are asked for here. */
+  readonly #open = new Set<string>();
 
   /** Takes over what is wanted; true when that differs from before. */
   want(specs: readonly ListenerSpec[]): boolean {
@@ -35,6 +37,10 @@ export class ListenerStates {
     for (const key of [...this.#failed.keys()]) {
       if (!specs.some((spec) => spec.key === key)) this.#failed.delete(key);
     }
+    // What is not wanted is closed, and opened anew when it is wanted again.
+    for (const key of [...this.#open]) {
+      if (!specs.some((spec) => spec.key === key)) this.#open.delete(key);
+    }
     return changed;
   }
 
@@ -42,12 +48,21 @@ export class ListenerStates {
     return this.#wanted;
   }
 
-  failed(key: string, reason: string): void {
-    this.#failed.set(key, reason);
+  /** Whether it is known of every wanted socket that it is open, or that it cannot be opened. */
+  get settled(): boolean {
+    return this.#wanted.every(({ key }) => this.#open.has(key) || this.#failed.has(key));
   }
 
-  listening(key: string): void {
-    this.#failed.delete(key);
+  /** What the primary says of a socket. */
+  receive(message: Extract<PrimaryToSync, { type: 'listening' | 'listen-failed' }>): void {
+    const { key } = message;
+    if (message.type === 'listening') {
+      this.#failed.delete(key);
+      this.#open.add(key);
+    } else {
+      this.#open.delete(key);
+      this.#failed.set(key, message.reason);
+    }
   }
 
   /** Listener objects whose port could not be opened on this node. */

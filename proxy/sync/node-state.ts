@@ -1,5 +1,5 @@
 /** The facts of this node in one place: for its record in the store, the internal port, and the alarms in the log. */
-import type { Bus } from '../../shared/bus/contract.ts';
+import type { Applied as Acknowledgement, Bus } from '../../shared/bus/contract.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { EmptinessGuard } from '../../shared/emptiness-guard.ts';
 import type { Log } from '../../shared/log.ts';
@@ -14,6 +14,9 @@ import type { Found, Replica } from './replica.ts';
 
 /** Quarantined objects, drift and held deletions that a record names at most. */
 const MAX_NAMED = 1_000;
+
+/** Quarantined objects that an acknowledgement names itself: a message has room for them. */
+const MAX_SAID = 50;
 
 type Processes = Extract<PrimaryToSync, { type: 'processes' }>['processes'];
 
@@ -82,13 +85,20 @@ export class NodeState {
   }
 
   /** Every process acknowledged. Returns what to tell the others. */
-  applied({ seq, ms }: Applied): { node: string; seq: number; hash: string; ms: number } {
+  applied({ seq, ms }: Applied): Acknowledgement {
     const sent = this.#sent.get(seq);
     if (sent !== undefined) this.#hash = sent.hash;
     if (seq !== this.#seq && sent?.at != null) this.#lagMs = Math.max(0, this.#parts.clock.now() - sent.at);
     this.#seq = seq;
     for (const known of this.#sent.keys()) if (known < seq) this.#sent.delete(known);
-    return { node: this.#parts.node, seq, hash: this.#hash, ms: Math.round(ms) };
+    const quarantined = this.quarantined();
+    return {
+      node: this.#parts.node,
+      seq,
+      hash: this.#hash,
+      ms: Math.round(ms),
+      quarantined: quarantined.length > MAX_SAID ? null : quarantined,
+    };
   }
 
   /** Quarantine or alarms may have changed: whoever shows them is told. */

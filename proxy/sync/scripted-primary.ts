@@ -1,6 +1,6 @@
 /** For tests: a primary with serving processes in memory, which keep a table as told, acknowledge, and die on demand. */
 import type { TableEntry } from '../../shared/routing/entry.ts';
-import type { FromServing, Question, Relayed, ToServing } from '../link/messages.ts';
+import type { FromServing, ListenerSpec, Question, Relayed, ToServing } from '../link/messages.ts';
 import type { FromPrimary, Link, ToPrimary } from './link.ts';
 
 export class ScriptedServing {
@@ -107,6 +107,8 @@ export class ScriptedPrimary implements Link {
   deadly: (entry: TableEntry) => boolean = () => false;
   /** Every process dies of its first message. */
   sick = false;
+  /** What becomes of a socket that is wanted: null opens it, a text is why it cannot be; undefined says nothing. */
+  opens: (spec: ListenerSpec) => string | null | undefined = () => null;
   /** Whether a process that died is replaced at once. */
   respawns = true;
   deaths = 0;
@@ -154,6 +156,14 @@ export class ScriptedPrimary implements Link {
     });
   }
 
+  /** Says what became of a socket. */
+  listens(spec: ListenerSpec): void {
+    const { key, port } = spec;
+    const reason = this.opens(spec);
+    if (reason === null) this.#tell({ type: 'listening', key, port });
+    else if (reason !== undefined) this.#tell({ type: 'listen-failed', key, reason });
+  }
+
   fromServing(from: number, message: FromServing): void {
     this.#tell({ relay: 'from-serving', from, message });
   }
@@ -172,6 +182,7 @@ export class ScriptedPrimary implements Link {
   #take(message: ToPrimary): void {
     if (!('relay' in message)) {
       this.heard.push(message);
+      if (message.type === 'listeners') for (const spec of message.specs) this.listens(spec);
       return;
     }
     if (message.relay !== 'to-serving') return;

@@ -18,6 +18,7 @@ import { MergedStats } from '../observe/merged-stats.ts';
 import { trafficFamilies } from '../observe/metrics.ts';
 import { RateDesk } from '../rate/desk.ts';
 import type { SharedCounts } from '../rate/redis-ledger.ts';
+import { Acknowledgements } from './acknowledgements.ts';
 import { BackendWatch } from './backend-watch.ts';
 import { BusLink } from './bus-link.ts';
 import { followerState, makeCopy, seedObjects } from './copy.ts';
@@ -92,7 +93,8 @@ export class SyncProcess {
   readonly #defaultCertificate: DefaultCertificate;
   readonly #listeners = new ListenerStates();
   readonly #closing = new AbortController();
-  readonly #timers = new Set<() => void>();
+  readonly #acknowledgements: Acknowledgements;
+  #cancelLate: () => void = () => {};
   #copy: Copy | null = null;
   #store: Store | null = null;
   #follower: Follower | null = null;
@@ -161,6 +163,10 @@ export class SyncProcess {
       quarantined: (quarantined) => this.#outbox.toPrimary({ type: 'quarantine', quarantined }),
       changed: () => this.#reporter.touch(),
     });
+    this.#acknowledgements = new Acknowledgements(clock, this.#listeners, (applied) => {
+      this.#bus?.publish('kontrol:applied', this.#state.applied(applied));
+      this.#reporter.touch();
+    });
     this.#reporter = new NodeReporter(
       clock,
       () => this.#store?.live ?? null,
@@ -195,7 +201,7 @@ export class SyncProcess {
     if (this.#closing.signal.aborted) return;
     if (this.#copy !== null) await this.#resume(this.#copy);
     if (this.#closing.signal.aborted) return;
-    this.#after(NO_TABLE_AFTER_MS, () => this.#storeLate());
+    this.#cancelLate = this.#options.clock.after(NO_TABLE_AFTER_MS, () => this.#storeLate());
     void this.#openStore();
     void this.#openBus();
     this.#reporter.start();
@@ -236,7 +242,8 @@ export class SyncProcess {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
-    for (const cancel of this.#timers) cancel();
+    this.#cancelLate();
+    this.#acknowledgements.close();
     this.#defaultCertificate.close();
     this.#watch.close();
     this.#questions.close();
@@ -371,8 +378,7 @@ export class SyncProcess {
   }
 
   #onApplied(applied: Applied): void {
-    this.#bus?.publish('kontrol:applied', this.#state.applied(applied));
-    this.#reporter.touch();
+    this.#acknowledgements.applied(applied);
     this.#copies.touch();
   }
 
@@ -443,12 +449,10 @@ export class SyncProcess {
         this.#outbox.toPrimary({ type: 'pong', n: message.n });
         return;
       case 'listen-failed':
-        this.#listeners.failed(message.key, message.reason);
-        this.#state.review();
-        return;
       case 'listening':
-        this.#listeners.listening(message.key);
+        this.#listeners.receive(message);
         this.#state.review();
+        this.#acknowledgements.look();
         return;
       case 'stopping':
         this.#state.stopping = true;
@@ -487,13 +491,5 @@ export class SyncProcess {
       reload: () => this.reload(),
       confirm: () => this.confirm(),
     });
-  }
-
-  #after(ms: number, callback: () => void): void {
-    const cancel = this.#options.clock.after(ms, () => {
-      this.#timers.delete(cancel);
-      callback();
-    });
-    this.#timers.add(cancel);
   }
 }

@@ -4,6 +4,7 @@
  * Unix socket) pass one conformance suite (`conformance.ts`). Nothing here ever throws or rejects because the other
  * side is away.
  */
+import type { Quarantined } from '../model/live.ts';
 
 /** The Redis channel is the name itself, so `PUBLISH updateProxy x` by hand works too. */
 export type Channel = 'updateProxy' | 'kontrol:applied' | 'kontrol:events' | 'kontrol:ask' | 'kontrol:answer';
@@ -21,13 +22,18 @@ export interface UpdateHint {
   readonly members?: string;
 }
 
-/** `kontrol:applied`: every serving process of a node serves `seq`. */
+/** `kontrol:applied`: every serving process of a node serves `seq`, but for what is quarantined there. */
 export interface Applied {
   readonly node: string;
   readonly seq: number;
   readonly hash: string;
   /** Milliseconds from the hint (or tick) to the last acknowledgement. */
   readonly ms: number;
+  /**
+   * Objects that the node could not load, or whose port it could not open. Null when there are too many for a
+   * message: then its record names them. Left out by nodes of an earlier version.
+   */
+  readonly quarantined?: readonly Quarantined[] | null;
 }
 
 export interface Bus {

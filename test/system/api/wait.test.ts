@@ -95,6 +95,25 @@ test('a node that does not follow makes it 202 with its name; the write stands',
   await stop();
 });
 
+test('a node that could not open the port of a listener is named with the reason: 202, and not served', async () => {
+  await api.put('/v1/services/db', {});
+  const reason = 'cannot listen on :3306 (tcp): the port is in use';
+  const taken = [{ kind: 'listener', name: 'mysql', reason, lastGood: false }];
+  const stop = await startNode('held', (seq) =>
+    bus.publish('kontrol:applied', { node: 'held', seq, hash: '', ms: 1, quarantined: taken }),
+  );
+  const write = () => api.put('/v1/listeners/mysql?wait=all&timeout=20s', { port: 3306, service: 'db' });
+  for (const reply of [await write(), await write()]) {
+    assert.equal(reply.status, 202);
+    assert.deepEqual([reply.body.nodes, reply.body.pending], [[], []]);
+    assert.deepEqual(reply.body['problems'], [{ node: 'held', kind: 'listener', name: 'mysql', reason }]);
+  }
+  // It serves what else is changed.
+  const other = await api.put('/v1/services/other?wait=all&timeout=20s', {});
+  assert.deepEqual([other.status, other.body['problems']], [201, []]);
+  await stop();
+});
+
 test('garbage on the bus is no acknowledgement and harms nothing', async () => {
   const stop = await startNode('noisy', () => {
     for (const seq of ['9999999', null, Number.NaN, {}]) {
