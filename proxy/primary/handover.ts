@@ -10,7 +10,7 @@ import { orphanSocketName, type SocketLine } from '../link/orphan-socket.ts';
 import { isAlive, untilAskedAgain } from './orphans.ts';
 
 /** An orphan answers between two events; one that takes longer for a line hangs. */
-const ANSWER_MS = 1_000;
+const ANSWER_MS = 2_000;
 /** Times one is asked that still believes in another primary, which is gone; about 2 s. */
 const MAX_ASKED = 100;
 /** More ports than any node listens on. */

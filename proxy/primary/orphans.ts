@@ -9,8 +9,8 @@ import { orphanFolder, pidOfSocketName } from '../link/orphan-socket.ts';
 
 /** An orphan closes its listeners between two events; one that takes longer hangs. */
 const ANSWER_MS = 2_000;
-/** A process learns of the death of its primary between two events too, but not before it gets to run. */
-const NOTICE_MS = 3_000;
+/** A machine that is short of time may run a process for the first time after this long. */
+const NOTICE_MS = 5_000;
 const NOTICE_POLL_MS = 20;
 
 export interface Orphans {
@@ -32,13 +32,16 @@ export async function prepareFolder(data: string, node: string): Promise<string>
 
 /**
  * Pids of serving processes that run here without a primary. They go on serving. One that still believes in a primary
- * that has just died is asked again until it knows: to miss it would mean to bind its port while it holds that.
+ * that has just died is asked again until it knows, and so are silent ones while nobody else answers: to miss them
+ * would mean to make them close their ports long before there is anybody else to accept.
  */
 export async function findOrphans(folder: string): Promise<readonly number[]> {
   const deadline = performance.now() + NOTICE_MS;
   for (;;) {
-    const found = await askAll(folder, 'who');
-    if (found.primaries.every(isAlive) || performance.now() > deadline) return found.leaving;
+    const { leaving, primaries, silent } = await askAll(folder, 'who');
+    const unaware = primaries.some((pid) => !isAlive(pid));
+    const unheard = silent.length > 0 && leaving.length === 0 && primaries.length === 0;
+    if ((!unaware && !unheard) || performance.now() > deadline) return leaving;
     await untilAskedAgain();
   }
 }
