@@ -37,7 +37,7 @@ export function lockout(
 
 /** For a rule that changed: the first of its users where it contradicts another whitelist. */
 export function contradiction(name: string, draft: View): string | null {
-  const whitelists = new Whitelists(draft);
+  const whitelists = Whitelists.of(draft);
   const global = listOf(draft.get('settings', SETTINGS_NAME)?.doc.firewall);
   for (const user of draft.referrers('rule', name).slice(0, MAX_USERS)) {
     const doc = draft.get(user.kind, user.name)?.doc;

@@ -41,7 +41,7 @@ function missingKeys(domain: Domain, draft: View): FieldProblem[] {
 function impassable(domain: Domain, draft: View): FieldProblem[] {
   const global = draft.get('settings', SETTINGS_NAME)?.doc.firewall;
   const own: string[] = [...(Array.isArray(global) ? global : []), ...(domain.firewall ?? [])];
-  const whitelists = new Whitelists(draft);
+  const whitelists = Whitelists.of(draft);
   const whole = whitelists.contradiction(own);
   if (whole !== null) return [{ path: 'firewall', message: whole }];
   return (domain.routes ?? []).flatMap((route, index) => {

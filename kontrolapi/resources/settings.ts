@@ -45,7 +45,7 @@ export function settingsRules(live: LiveStore, settings: SettingsOfProcess): Kin
     },
     check(doc, draft) {
       const given = doc as Settings;
-      const message = new Whitelists(draft).contradiction(given.firewall ?? []);
+      const message = Whitelists.of(draft).contradiction(given.firewall ?? []);
       const warnings: FieldProblem[] = message === null ? [] : [{ path: 'firewall', message }];
       const { alerts } = given;
       if (alerts === undefined) return { warnings };
