@@ -25,6 +25,15 @@ test('an address is refused after thirty failures, whatever users it names', () 
   assert.throws(() => limiter.attempt('another', '192.0.2.1'), refused);
 });
 
+test('an address that is refused stays so, however many other users it names', () => {
+  const limiter = new LoginLimiter(new ManualClock());
+  for (let user = 0; user < 30; user++) limiter.attempt(`user${user}`, '192.0.2.1');
+  for (let user = 0; user < 20_001; user++) {
+    assert.throws(() => limiter.attempt(`other${user}`, '192.0.2.1'), refused);
+  }
+  assert.throws(() => limiter.attempt('admin', '192.0.2.1'), refused);
+});
+
 test('addresses of one IPv6 /64 are one client', () => {
   const limiter = new LoginLimiter(new ManualClock());
   for (let host = 0; host < 5; host++) limiter.attempt('ann', `2001:db8::${host}`);

@@ -33,8 +33,9 @@ export class LoginLimiter {
       [client, PER_ADDRESS],
     ];
     for (const [key, limit] of limits) {
-      const counter = this.#counter(key);
-      if (counter.failures < limit) continue;
+      // Only looked at: an attempt that is refused must not push out what is counted, its own address first.
+      const counter = this.#running(key);
+      if (counter === undefined || counter.failures < limit) continue;
       const minutes = Math.ceil((counter.until - this.#clock.monotonic()) / 60_000);
       throw new KontrolError('rate_limited', `Too many failed logins; try again in ${minutes} min`);
     }
@@ -44,29 +45,35 @@ export class LoginLimiter {
   /** The attempt told nothing about the password: it counts as if it had not been made. */
   withdrawn(user: string, address: string): void {
     const client = clientOf(address);
-    for (const key of [`${client} ${user}`, client]) {
-      const counter = this.#counter(key);
-      counter.failures = Math.max(0, counter.failures - 1);
-    }
+    for (const key of [`${client} ${user}`, client]) this.#forgive(key);
   }
 
   succeeded(user: string, address: string): void {
     const client = clientOf(address);
     this.#counters.delete(`${client} ${user}`);
-    const counter = this.#counter(client);
-    counter.failures = Math.max(0, counter.failures - 1);
+    this.#forgive(client);
+  }
+
+  #forgive(key: string): void {
+    const counter = this.#running(key);
+    if (counter !== undefined) counter.failures = Math.max(0, counter.failures - 1);
+  }
+
+  /** The counter whose window has not ended; undefined when there is none. */
+  #running(key: string): Counter | undefined {
+    const known = this.#counters.get(key);
+    return known !== undefined && known.until > this.#clock.monotonic() ? known : undefined;
   }
 
   #counter(key: string): Counter {
-    const now = this.#clock.monotonic();
-    const known = this.#counters.get(key);
-    if (known !== undefined && known.until > now) return known;
+    const known = this.#running(key);
+    if (known !== undefined) return known;
     this.#counters.delete(key);
     if (this.#counters.size >= MAX_COUNTERS) {
       const oldest = this.#counters.keys().next().value;
       if (oldest !== undefined) this.#counters.delete(oldest);
     }
-    const counter = { failures: 0, until: now + WINDOW_MS };
+    const counter = { failures: 0, until: this.#clock.monotonic() + WINDOW_MS };
     this.#counters.set(key, counter);
     return counter;
   }
