@@ -3,6 +3,7 @@
  * nodes share while those are to be had, from this node's own otherwise. The own counts go on all the while, so that
  * losing the shared ones neither opens a limit nor closes it.
  */
+import { createHash } from 'node:crypto';
 import type { Clock } from '../../shared/clock.ts';
 import type { FromServing, ToServing } from '../link/messages.ts';
 import { type Grant, Ledger } from './ledger.ts';
@@ -12,12 +13,13 @@ type Ask = Extract<FromServing, { readonly type: 'rate-ask' }>;
 
 /** Keys that a node counts at the same time; some 250 bytes each. */
 export const MAX_KEYS = 200_000;
-/** Asks of one message that are answered; a process sends fewer. */
+/** Asks of one message that are answered, and returns that are taken; a process sends fewer. */
 const MAX_ASKS = 1_000;
 /** Of what is left, at most this part is given for requests to come; per serving process. */
 const SHARE = 20;
 const SWEEP_MS = 1_000;
 const SWEPT = 5_000;
+/** Of a longer key its digest is kept: what is remembered stays bounded, and no two keys become one. */
 const MAX_KEY_LENGTH = 512;
 
 export interface DeskOptions {
@@ -47,11 +49,12 @@ export class RateDesk {
   receive(process: number, message: Ask): void {
     if (this.#closed) return;
     const { shared } = this.#options;
-    const back = message.back.filter(([key, , , count]) => key.length <= MAX_KEY_LENGTH && count > 0);
-    for (const [key, slot, , count] of back) this.#ledger.giveBack(key, slot, count);
+    const back = message.back.slice(0, MAX_ASKS).filter(([, , , count]) => count > 0);
+    for (const [key, slot, , count] of back) this.#ledger.giveBack(bounded(key), slot, count);
     if (shared !== null) {
       const kept = back.filter(([, , slot]) => slot >= 0);
-      if (kept.length > 0) shared.giveBack(kept.map(([key, , slot, count]) => ({ key, slot, count })));
+      if (kept.length > 0)
+        shared.giveBack(kept.map(([key, , slot, count]) => ({ key: bounded(key), slot, count })));
     }
     if (message.asks.length > 0) void this.#answer(process, message);
   }
@@ -67,7 +70,7 @@ export class RateDesk {
     const now = clock.monotonic();
     const share = SHARE * Math.max(1, this.#options.processes());
     const asked: Asked[] = asks.slice(0, MAX_ASKS).map(([key, limit, periodMs, waiting, extra, debt]) => {
-      return { key: key.slice(0, MAX_KEY_LENGTH), limit, periodMs, wish: { waiting, extra, debt }, share };
+      return { key: bounded(key), limit, periodMs, wish: { waiting, extra, debt }, share };
     });
     const everywhere = shared?.up ? await shared.take(asked) : null;
     if (this.#closed) return;
@@ -106,6 +109,10 @@ export class RateDesk {
     this.#options.shared?.giveBack([{ key, slot: everywhere.slot, count }]);
     return answerOf(here, everywhere.slot);
   }
+}
+
+function bounded(key: string): string {
+  return key.length <= MAX_KEY_LENGTH ? key : createHash('sha256').update(key).digest('base64url');
 }
 
 type Answer = Extract<ToServing, { readonly type: 'rate-grants' }>['grants'][number];
