@@ -21,7 +21,7 @@ const SEMICOLON = 0x3b;
  */
 export function normalisePath(rawPath: string): NormalisedPath {
   if (isNormal(rawPath)) return null;
-  const decoded = decodeUnreserved(rawPath);
+  const decoded = decodeUnreserved(escapeInvisible(rawPath));
   return {
     path: resolve(mergeSlashes(decoded)),
     ambiguous: AMBIGUOUS.test(decoded) || malformed(rawPath),
@@ -57,7 +57,7 @@ function isPlainEscape(path: string, start: number): boolean {
   if (high === -1 || low === -1) return false;
   const byte = high * 16 + low;
   if (byte >= 0x80) return true;
-  return byte !== 0 && byte !== SLASH && byte !== BACKSLASH && !UNRESERVED.test(String.fromCharCode(byte));
+  return byte !== 0 && byte !== SLASH && byte !== BACKSLASH && !isUnreserved(byte);
 }
 
 /** -1 for what is no hex digit (also past the end), and for those in lower case. */
@@ -66,8 +66,19 @@ function hexDigit(code: number): number {
   return code >= 0x41 && code <= 0x46 ? code - 0x37 : -1;
 }
 
+/** The code of a letter from a to f in upper case; any other as it is. */
+function upperCase(code: number): number {
+  return code >= 0x61 && code <= 0x66 ? code - 0x20 : code;
+}
+
 /** RFC 3986 §2.3. */
-const UNRESERVED = /[A-Za-z0-9._~-]/;
+function isUnreserved(byte: number): boolean {
+  return byte < 0x80 && UNRESERVED[byte] === 1;
+}
+
+const UNRESERVED = Uint8Array.from({ length: 0x80 }, (_, byte) =>
+  /[A-Za-z0-9._~-]/.test(String.fromCharCode(byte)) ? 1 : 0,
+);
 
 /** Whether the segment at `start`, which begins with a dot, is `.` or `..`, alone or before `;`. */
 function isDotSegment(path: string, start: number): boolean {
@@ -80,44 +91,75 @@ function isDotSegment(path: string, start: number): boolean {
 
 /** A `%` that is not followed by two hex digits: servers differ widely in what they make of it. */
 function malformed(path: string): boolean {
-  return /%(?![0-9A-Fa-f]{2})/.test(path);
+  return path.indexOf('%') !== -1 && /%(?![0-9A-Fa-f]{2})/.test(path);
 }
 
-/**
- * The path written in one way only: escapes of unreserved characters decoded, the other escapes in upper case,
- * bytes outside visible ASCII escaped. Slashes and dots stay as they are.
- */
+/** Escapes of unreserved characters decoded, the others in upper case. Slashes and dots stay as they are. */
 function decodeUnreserved(path: string): string {
-  return escapeInvisible(path).replace(/%([0-9A-Fa-f]{2})/g, (triplet, hex: string) => {
-    const character = String.fromCharCode(Number.parseInt(hex, 16));
-    return UNRESERVED.test(character) ? character : triplet.toUpperCase();
-  });
+  return writeEscapes(path, true);
 }
 
-/** Characters of a target stand for one byte each (latin1). */
+/** Every escape in upper case; with `decode` those of unreserved characters become the characters. */
+function writeEscapes(path: string, decode: boolean): string {
+  let written = '';
+  let from = 0;
+  for (let start = path.indexOf('%'); start !== -1; start = path.indexOf('%', start + 1)) {
+    const first = path.charCodeAt(start + 1);
+    const second = path.charCodeAt(start + 2);
+    const high = upperCase(first);
+    const low = upperCase(second);
+    // What begins no escape stays as it is.
+    if (hexDigit(high) === -1 || hexDigit(low) === -1) continue;
+    const byte = hexDigit(high) * 16 + hexDigit(low);
+    const decoded = decode && isUnreserved(byte);
+    if (!decoded && high === first && low === second) continue;
+    written += path.slice(from, start);
+    written += decoded ? String.fromCharCode(byte) : `%${String.fromCharCode(high, low)}`;
+    from = start + 3;
+  }
+  return from === 0 ? path : written + path.slice(from);
+}
+
+/** Bytes outside visible ASCII escaped; characters of a target stand for one byte each (latin1). */
 function escapeInvisible(path: string): string {
+  if (!INVISIBLE.test(path)) return path;
   return path.replace(
     /[^\x21-\x7e]/g,
     (character) => `%${(character.charCodeAt(0) & 0xff).toString(16).toUpperCase().padStart(2, '0')}`,
   );
 }
 
+const INVISIBLE = /[^\x21-\x7e]/;
+
 function mergeSlashes(path: string): string {
-  return path.replace(/\/{2,}/g, '/');
+  return path.indexOf('//') === -1 ? path : path.replace(/\/{2,}/g, '/');
 }
 
 /** Dot segments removed as RFC 3986 §5.2.4 says; empty segments are segments. Always begins with a slash. */
 function resolve(path: string): string {
-  const kept: string[] = [];
-  const segments = (path.startsWith('/') ? path.slice(1) : path).split('/');
-  segments.forEach((segment, index) => {
-    const last = index === segments.length - 1;
-    if (segment === '..') kept.pop();
-    else if (segment !== '.') kept.push(segment);
-    // What follows a dot segment at the end is the folder itself: "/a/." is "/a/".
-    if (last && (segment === '.' || segment === '..')) kept.push('');
-  });
-  return `/${kept.join('/')}`;
+  if (path.charCodeAt(0) !== SLASH) return resolve(`/${path}`);
+  if (path.indexOf('/.') === -1) return path;
+  let kept = '';
+  // `start` is at the slash before a segment, `end` behind the segment.
+  for (let start = 0, end = 0; start < path.length; start = end) {
+    end = path.indexOf('/', start + 1);
+    if (end === -1) end = path.length;
+    const dots = dotsOf(path, start + 1, end);
+    if (dots === 0) kept += path.slice(start, end);
+    else {
+      if (dots === 2) kept = kept.slice(0, Math.max(0, kept.lastIndexOf('/')));
+      // What follows a dot segment at the end is the folder itself: "/a/." is "/a/".
+      if (end === path.length) kept += '/';
+    }
+  }
+  return kept;
+}
+
+/** 1 for the segment `.`, 2 for `..`, 0 for any other. */
+function dotsOf(path: string, start: number, end: number): number {
+  const length = end - start;
+  if (length === 0 || length > 2 || path.charCodeAt(start) !== DOT) return 0;
+  return length === 1 || path.charCodeAt(start + 1) === DOT ? length : 0;
 }
 
 /** Most characters that the readings of one path may have together; a path with more is refused. */
@@ -147,7 +189,7 @@ export function otherReadings(
 ): ReadonlySet<string> | null {
   if (normalised.ambiguous && malformed(rawPath)) return null;
   const steps = normalised.ambiguous ? AMBIGUOUS_STEPS : STEPS;
-  const written = escapeInvisible(rawPath).replace(/%[0-9A-Fa-f]{2}/g, (triplet) => triplet.toUpperCase());
+  const written = writeEscapes(escapeInvisible(rawPath), false);
   if (!normalised.ambiguous && written === normalised.path) return NONE;
   const readings = new Set([written]);
   let characters = written.length;
@@ -155,7 +197,7 @@ export function otherReadings(
   for (const reading of readings) {
     for (const step of steps) {
       const next = step(reading);
-      if (readings.has(next)) continue;
+      if (next === reading || readings.has(next)) continue;
       readings.add(next);
       characters += next.length;
       if (characters > MAX_READ_CHARACTERS) return null;
