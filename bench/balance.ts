@@ -7,6 +7,7 @@
 import { TimerWheel } from '../proxy/stream/timer-wheel.ts';
 import type { PickRequest } from '../proxy/upstream/contract.ts';
 import { Names } from '../proxy/upstream/names.ts';
+import { OwnFailures } from '../proxy/upstream/own-failures.ts';
 import { ServiceState } from '../proxy/upstream/service-state.ts';
 import { ManualClock } from '../shared/clock.ts';
 import { silentLog } from '../shared/log.ts';
@@ -53,6 +54,7 @@ function stateOf(count: number, document: Record<string, unknown>): ServiceState
     random: Math.random,
     names: new Names(),
     leaving: new Set(),
+    ownFailures: new OwnFailures(clock, silentLog),
     cookieKeys: 'a key,another key,a third',
     mayConnect: () => true,
     onFailures() {},

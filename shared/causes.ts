@@ -188,6 +188,12 @@ export const CAUSES = {
     proxyStatus: 'destination_unavailable',
     message: 'The site is not available right now.',
   },
+  out_of_sockets: {
+    status: 503,
+    page: 'maintenance',
+    proxyStatus: 'proxy_internal_error',
+    message: 'The proxy cannot open another connection right now.',
+  },
   queue_full: {
     status: 503,
     page: 'maintenance',

@@ -19,6 +19,7 @@ import { Dial, type DialOutcome } from './dial.ts';
 import type { UpstreamContext } from './endpoint.ts';
 import type { Choice, KeyState, Waiter } from './key-state.ts';
 import type { KeyedBackend } from './keyed-backend.ts';
+import { isOwnFailure } from './own-failures.ts';
 
 /** What an acquisition needs of its service. */
 export interface AcquisitionOwner {
@@ -52,6 +53,8 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
   #since = 0;
   /** It tries backends that are marked dead, since all are. */
   #trying = false;
+  /** This machine could not make a connection to one of them: that all are dead is not known. */
+  #ownFailure = false;
   #queuedMs = 0;
   #connectMs = 0;
 
@@ -121,8 +124,9 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
     if (this.#backend !== null) this.#answer(connection, this.#backend);
   }
 
-  onDialFailed(): void {
+  onDialFailed(error: Error): void {
     this.#dial = null;
+    if (isOwnFailure(error)) this.#ownFailure = true;
     this.#connectMs += this.#now() - this.#since;
     if (this.#backend !== null) this.#failed.push(this.#backend);
     this.advance(this.#choose());
@@ -140,8 +144,10 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
     this.#backend = backend;
     this.#dial = dial;
     this.#since = this.#now();
-    if (dial.start(this.#budgetMs, this) === null) return true;
+    const error = dial.start(this.#budgetMs, this);
+    if (error === null) return true;
     this.#dial = null;
+    if (isOwnFailure(error)) this.#ownFailure = true;
     return false;
   }
 
@@ -162,6 +168,7 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
   }
 
   #nowhereToGo(): Unavailable['cause'] {
+    if (this.#ownFailure) return 'out_of_sockets';
     return this.#key.anyReady || this.#failed.length > 0 ? 'all_dead' : 'no_backend';
   }
 
@@ -205,7 +212,8 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
     const acquirer = this.#acquirer;
     this.#acquirer = null;
     const { queue, health } = this.#owner.config;
-    const ms = cause === 'queue_full' || cause === 'queue_timeout' ? queue.waitMs : health.intervalMs;
+    const busy = cause !== 'all_dead' && cause !== 'no_backend';
+    const ms = busy ? queue.waitMs : health.intervalMs;
     if (acquirer === null) return;
     try {
       acquirer.onUnavailable({ cause, retryAfter: Math.max(1, Math.ceil(ms / 1_000)) });

@@ -80,11 +80,26 @@ describe('connect fail-over', () => {
   test('a failure of this machine is not held against the backend', () => {
     const { acquire, shop, connector, failures, backend } = held({ 1: [A] });
     for (const code of ['EMFILE', 'EADDRNOTAVAIL', 'ENFILE', 'EMFILE']) {
-      acquire(shop);
+      const got = acquire(shop);
       connector.fail(0, code);
+      assert.equal(got.unavailable?.cause, 'out_of_sockets', 'nor called a dead backend');
     }
     assert.deepEqual(failures, []);
     assert.equal(backend(A).alive, true);
+  });
+
+  test('a failure of this machine is not called dead backends when others refuse, and is no failure when one accepts', () => {
+    const refused = held({ 1: [A, B] });
+    const got = refused.acquire(refused.shop);
+    refused.connector.fail(0, 'EMFILE');
+    refused.connector.fail();
+    assert.equal(got.unavailable?.cause, 'out_of_sockets');
+    const accepted = held({ 1: [A, B] });
+    const served = accepted.acquire(accepted.shop);
+    accepted.connector.fail(0, 'EMFILE');
+    accepted.connector.succeed();
+    assert.equal(served.answers, 1);
+    assert.equal(served.unavailable, null);
   });
 
   test('an address that may not be connected to is never tried', () => {

@@ -69,9 +69,15 @@ export interface UpstreamConnection {
   discard(failure: boolean): void;
 }
 
-/** Why there is no connection: one of these causes, and seconds for Retry-After. */
+/**
+ * Why there is no connection: one of these causes, and seconds for Retry-After. `out_of_sockets`: this machine could
+ * not open one, which says nothing about the backends.
+ */
 export interface Unavailable {
-  readonly cause: Extract<CauseCode, 'no_backend' | 'all_dead' | 'queue_full' | 'queue_timeout'>;
+  readonly cause: Extract<
+    CauseCode,
+    'no_backend' | 'all_dead' | 'out_of_sockets' | 'queue_full' | 'queue_timeout'
+  >;
   readonly retryAfter: number;
 }
 

@@ -7,6 +7,7 @@ import type { Timed } from '../stream/timer-wheel.ts';
 import { Connection } from './connection.ts';
 import type { ConnectOutcome, PendingConnect, Target } from './connector.ts';
 import type { Endpoint, Use } from './endpoint.ts';
+import { isOwnFailure } from './own-failures.ts';
 import type { TlsIdentity } from './tls-identity.ts';
 
 /** Exactly one of the two is called, later than `start` returned null, and neither after `abort`. */
@@ -14,9 +15,6 @@ export interface DialOutcome {
   onDialed(connection: Connection): void;
   onDialFailed(error: Error): void;
 }
-
-/** Failures of this machine: they say nothing about the backend. */
-const OURS = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL']);
 
 export class Dial implements ConnectOutcome, Timed {
   timerDue = 0;
@@ -123,9 +121,8 @@ export class Dial implements ConnectOutcome, Timed {
     this.#stop();
     this.endpoint.unreserve(this.#use);
     const timedOut = (error as NodeJS.ErrnoException).code === undefined && this.#cutShort;
-    if (!timedOut && !OURS.has((error as NodeJS.ErrnoException).code ?? '')) {
-      this.endpoint.connectFailed(error, this.#trial);
-    }
+    if (isOwnFailure(error)) this.endpoint.owner.context.ownFailures.note(error);
+    else if (!timedOut) this.endpoint.connectFailed(error, this.#trial);
     return error;
   }
 

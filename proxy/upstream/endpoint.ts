@@ -15,6 +15,7 @@ import { Ejection, type EjectionOwner } from './ejection.ts';
 import type { FailureReport } from './failure-report.ts';
 import { IntrusiveList } from './intrusive-list.ts';
 import type { Names } from './names.ts';
+import type { OwnFailures } from './own-failures.ts';
 import { PassiveHealth } from './passive-health.ts';
 import { targetsOf } from './targets.ts';
 import type { TlsIdentity } from './tls-identity.ts';
@@ -29,6 +30,7 @@ export interface UpstreamContext {
   readonly names: Names;
   /** Endpoints that the table names no longer while requests or tunnels are still under way on them. */
   readonly leaving: Set<Endpoint>;
+  readonly ownFailures: OwnFailures;
   /** The secret that signs the cookies of sticky sessions; null until there is one. */
   cookieKeys: string | null;
   /** False for addresses (`ip:port`, `[v6]:port`, `unix:/path`) that no backend may have. */
@@ -318,11 +320,11 @@ export class Endpoint implements ConnectionOwner, Timed {
 
   /** A connect succeeded: whatever passive health held against it is over. */
   connected(): void {
-    const back = this.#passive.connected();
+    const news = this.#passive.connected();
     // A TCP check asks for nothing else than this: its verdict is out of date.
     const outdated = !this.#verdict && this.owner.config.health.type === 'tcp';
     if (outdated) this.#verdict = true;
-    if (back || outdated) {
+    if (news || outdated) {
       this.owner.context.onRecovered(this.owner.name, this.address);
       this.#refresh();
     }
@@ -343,8 +345,8 @@ export class Endpoint implements ConnectionOwner, Timed {
   }
 
   /** What it answered in another process of the node. */
-  remoteSignals({ status5xx = 0, ejectedMs = 0 }: FailureReport): void {
-    if (status5xx > 0) this.ejection?.remoteAnswered(status5xx);
+  remoteSignals({ status5xx, ejectedMs = 0 }: FailureReport): void {
+    if (status5xx !== undefined) this.ejection?.remoteAnswered(status5xx);
     if (ejectedMs > 0) this.ejection?.remoteEjected(ejectedMs);
   }
 

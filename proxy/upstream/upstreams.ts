@@ -8,6 +8,7 @@ import type { AcquireOptions, Acquirer, Backend, PickRequest, Ticket, Upstreams 
 import type { UpstreamContext } from './endpoint.ts';
 import type { FailureReport } from './failure-report.ts';
 import { Names } from './names.ts';
+import { OwnFailures } from './own-failures.ts';
 import { type ClientCertificates, ServiceState } from './service-state.ts';
 
 export interface UpstreamOptions
@@ -60,6 +61,7 @@ class ServiceUpstreams implements Upstreams {
       log,
       names: new Names(),
       leaving: new Set(),
+      ownFailures: new OwnFailures(clock, log),
       cookieKeys: null,
       random: options.random ?? Math.random,
       mayConnect: options.mayConnect ?? (() => true),
