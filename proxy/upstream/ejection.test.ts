@@ -127,6 +127,22 @@ test('the processes of a node share what they see', () => {
   assert.ok(!counting.alive(B));
 });
 
+test('answers 5xx that are not in a row never add up in a process that gets none of the traffic', () => {
+  const { made, answer, alive } = setup();
+  const idle = setup();
+  let told = 0;
+  for (let turn = 0; turn < 12; turn++) {
+    for (const status of [500, 200, 200]) answer(A, status);
+    made.pass(200);
+    idle.made.upstreams.applyRemoteFailures(made.failures.slice(told));
+    told = made.failures.length;
+  }
+  assert.ok(alive(A));
+  assert.ok(idle.alive(A), 'what was told is taken back by the good answer after it');
+  assert.deepEqual(idle.made.failures, []);
+  assert.equal(told, 24, 'good answers in a row are told once');
+});
+
 test('off by default: nobody hears of answers', () => {
   const { ask } = setup({});
   assert.equal(ask().connection?.signals, null);

@@ -45,6 +45,8 @@ export class Ejection implements AnswerSignals, Timed {
   #failures = 0;
   /** Of those, what other processes have not been told. */
   #untold = 0;
+  /** Others count 5xx of this process: they have to hear of the answer that ends the row. */
+  #told = false;
   #toldAt = Number.NEGATIVE_INFINITY;
   #meanMs = 0;
   #answers = 0;
@@ -74,11 +76,11 @@ export class Ejection implements AnswerSignals, Timed {
     if (latencyMs !== null && firstByteMs >= 0 && this.reason === null) this.#time(firstByteMs, latencyMs);
   }
 
-  /** `count` answers 5xx in other processes of the node. */
+  /** `count` answers 5xx in another process of the node; 0: there it was well again, so they are no longer in a row. */
   remoteAnswered(count: number): void {
     if (this.reason !== null || this.config.status5xx === 0) return;
-    this.#failures += count;
-    this.#judge();
+    this.#failures = count === 0 ? 0 : this.#failures + count;
+    if (count > 0) this.#judge();
   }
 
   /** Another process has taken it out for this time. */
@@ -109,6 +111,8 @@ export class Ejection implements AnswerSignals, Timed {
     if (status < 500) {
       this.#failures = 0;
       this.#untold = 0;
+      if (this.#told) this.#tell({ count: 0, status5xx: 0 });
+      this.#told = false;
       return;
     }
     this.#failures++;
@@ -119,6 +123,7 @@ export class Ejection implements AnswerSignals, Timed {
     this.#toldAt = now;
     this.#tell({ count: 0, status5xx: this.#untold });
     this.#untold = 0;
+    this.#told = true;
   }
 
   #judge(): boolean {
@@ -169,6 +174,7 @@ export class Ejection implements AnswerSignals, Timed {
     this.reason = null;
     this.#failures = 0;
     this.#untold = 0;
+    this.#told = false;
     this.#answers = 0;
     this.#meanMs = 0;
   }

@@ -7,7 +7,7 @@ export interface FailureReport {
   readonly service: string;
   readonly address: string;
   readonly count: number;
-  /** Answers 5xx, where the service ejects for them. */
+  /** Answers 5xx in a row, where the service ejects for them; 0: another answer ended the row that was told. */
   readonly status5xx?: number;
   /** It was ejected for this time. */
   readonly ejectedMs?: number;

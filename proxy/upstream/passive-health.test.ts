@@ -39,6 +39,21 @@ describe('passive health', () => {
     assert.equal(backend(A).alive, true);
   });
 
+  test('nor do they add up in another process of the node, which has none of the traffic', () => {
+    const { ask, failures, recovered } = held([A]);
+    const idle = held([A]);
+    for (let turn = 0; turn < 10; turn++) {
+      const before = failures.length;
+      ask(A);
+      idle.upstreams.applyRemoteFailures(failures.slice(before));
+      ask();
+      for (const address of recovered.splice(0)) idle.upstreams.applyRemoteRecovered('shop', address);
+      ask();
+      assert.deepEqual(recovered, [], 'connects that succeed in a row are told once');
+      assert.equal(idle.backend(A).alive, true, `after ${turn + 1} single failures`);
+    }
+  });
+
   test('after passive.offline it is tried once, without making a visitor wait, for longer each time it stays dead', () => {
     const { ask, tries, pass } = held([A, B], { passive: { attempts: 1, offline: '10s' } });
     ask(A);

@@ -42,14 +42,18 @@ export class PassiveHealth {
     return this.#takeOut(limits);
   }
 
-  /** A connect succeeded, here or in another process. True when that brings it back. */
+  /**
+   * A connect succeeded, here or in another process. True when that is news for the other processes: it brings the
+   * backend back, or ends a row of failures that they count, too.
+   */
   connected(): boolean {
     const back = this.offline;
+    const news = back || this.#connectFailures > 0;
     this.offline = false;
     this.#connectFailures = 0;
     // Whether it also answers is for the next exchanges to show.
     if (back) this.#exchangeFailures = 0;
-    return back;
+    return news;
   }
 
   /** An exchange was completed: all is well again. */
