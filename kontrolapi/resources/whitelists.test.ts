@@ -32,10 +32,19 @@ describe('whitelists that contradict each other', () => {
   it('are compared with bounded effort for one state, however many domains name how many of them', (t) => {
     const rules = alike(100);
     const state = stateOf(rules);
-    const compared = t.mock.method(ipaddr.IPv4.prototype, 'match');
+    const prototype = ipaddr.IPv4.prototype as { match: (...args: unknown[]) => boolean };
+    const { match } = prototype;
+    let compared = 0;
+    prototype.match = function counted(...args) {
+      compared++;
+      return match.apply(this, args);
+    };
+    t.after(() => {
+      prototype.match = match;
+    });
     for (let domain = 0; domain < 3; domain++) {
       assert.equal(Whitelists.of(state).contradiction(Object.keys(rules)), null);
     }
-    assert.ok(compared.mock.callCount() <= 700_000, `${compared.mock.callCount()} comparisons`);
+    assert.ok(compared > 0 && compared <= 700_000, `${compared} comparisons`);
   });
 });
