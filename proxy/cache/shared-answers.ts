@@ -6,6 +6,7 @@ import type { CompiledService } from '../../shared/routing/decision.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import type { Environment } from '../serving/environment.ts';
 import { Budget } from './budget.ts';
+import type { Invalidation } from './invalidations.ts';
 import { KeptHead } from './kept-head.ts';
 import { planOf, uriOf } from './plan.ts';
 import { type Asker, Reader } from './reader.ts';
@@ -26,10 +27,16 @@ export class SharedAnswers {
   readonly #services = new Map<string, Known>();
   readonly #underWay = new Budget(MAX_UNDER_WAY);
   readonly #maxStored: number;
+  readonly #onInvalid: (service: string, uri: string) => void;
 
-  /** `environment` is asked for with the first request. */
-  constructor(environment: () => Environment, maxStored: number = MAX_STORED) {
+  /** `environment` is asked for with the first request; `onInvalid` hears what an unsafe request made invalid here. */
+  constructor(
+    environment: () => Environment,
+    onInvalid: (service: string, uri: string) => void = () => {},
+    maxStored: number = MAX_STORED,
+  ) {
     this.#environment = environment;
+    this.#onInvalid = onInvalid;
     this.#maxStored = maxStored;
   }
 
@@ -66,15 +73,19 @@ export class SharedAnswers {
     const { visitor, view, decision } = asker;
     const { method } = visitor.head;
     if (method === 'GET' || method === 'HEAD' || method === 'OPTIONS' || head.status >= 400) return;
-    const answers = this.#services.get(decision.service.name)?.answers;
-    if (answers === undefined) return;
+    const service = decision.service.name;
     const uri = uriOf(visitor, view);
-    answers.invalidate(uri);
+    this.#invalid(service, uri);
     const answer = KeptHead.of(head, view.now);
     for (const name of ['location', 'content-location']) {
       const other = sameOrigin(answer.field(name), uri);
-      if (other !== null) answers.invalidate(other);
+      if (other !== null && other !== uri) this.#invalid(service, other);
     }
+  }
+
+  /** Unsafe requests that went through other processes made these invalid. */
+  invalidate(invalid: readonly Invalidation[]): void {
+    for (const [service, uri] of invalid) this.#services.get(service)?.answers.invalidate(uri);
   }
 
   /** The table has this service now, or has it no more. Answers that it would not give any more go. */
@@ -100,6 +111,11 @@ export class SharedAnswers {
   /** Removes stored answers; a path that ends with `*` names all that begin with it, null means all. How many went. */
   purge(service: string, path: string | null): number {
     return this.#services.get(service)?.answers.purge(path) ?? 0;
+  }
+
+  #invalid(service: string, uri: string): void {
+    this.#services.get(service)?.answers.invalidate(uri);
+    this.#onInvalid(service, uri);
   }
 
   #known(compiled: CompiledService): Known {

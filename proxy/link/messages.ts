@@ -127,8 +127,14 @@ export type FromServing =
   | { readonly type: 'stats'; readonly stats: unknown }
   | { readonly type: 'answer'; readonly n: number; readonly answer: unknown };
 
-/** What serving processes of a node tell each other, through the primary. */
-export type BetweenServing = Extract<FromServing, { readonly type: 'failures' | 'recovered' }>;
+/** What serving processes of a node tell each other, through the primary; sync hears of the former, too. */
+export type BetweenServing =
+  | Extract<FromServing, { readonly type: 'failures' | 'recovered' }>
+  /** Stored answers that an unsafe request made invalid (RFC 9111 §4.4): of these services, under these URIs. */
+  | {
+      readonly type: 'invalid';
+      readonly answers: readonly (readonly [service: string, uri: string])[];
+    };
 
 /**
  * primary → serving. A `listen` carries the socket's handle, and `spec.port` is the port it is bound to. Without a

@@ -13,8 +13,10 @@ import { packageRoot } from '../../shared/package-root.ts';
 import { country } from '../../shared/routing/geo.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
 import { COOKIE_KEY_SECRET } from '../../shared/signed-cookie.ts';
+import { Invalidations } from '../cache/invalidations.ts';
 import { SharedAnswers } from '../cache/shared-answers.ts';
 import type {
+  BetweenServing,
   FromServing,
   PrimaryToServing,
   Question,
@@ -142,7 +144,13 @@ export class ServingProcess {
         },
       },
     );
-    this.#answers = new SharedAnswers(() => environment);
+    const invalidations = new Invalidations(systemClock, (answers) =>
+      this.#send({ type: 'invalid', answers }),
+    );
+    this.#answers = new SharedAnswers(
+      () => environment,
+      (service, uri) => invalidations.add(service, uri),
+    );
     this.#observer = observerFor(settings, log, (name) => this.#table.current?.service(name) !== undefined);
     const trusted = new AddressSet(settings.trustedProxies);
     const environment: Environment = {
@@ -204,7 +212,7 @@ export class ServingProcess {
     this.#send({ type: 'hello', pid: process.pid });
   }
 
-  receive(message: PrimaryToServing | ToServing | FromServing, handle: unknown): void {
+  receive(message: PrimaryToServing | ToServing | BetweenServing, handle: unknown): void {
     switch (message.type) {
       case 'listen':
         this.#listeners.listen(message.spec, (handle ?? null) as ReceivedHandle | null);
@@ -264,6 +272,9 @@ export class ServingProcess {
         return;
       case 'recovered':
         this.#upstreams.applyRemoteRecovered(message.service, message.address);
+        return;
+      case 'invalid':
+        this.#answers.invalidate(message.answers);
         return;
       case 'rate-grants':
         this.#rates.receive(message);
@@ -370,7 +381,7 @@ export class ServingProcess {
   }
 
   /** False when nobody hears it. */
-  #send(message: FromServing | ServingToPrimary): boolean {
+  #send(message: FromServing | BetweenServing | ServingToPrimary): boolean {
     if (!process.connected) return false;
     process.send?.(message, () => {});
     return true;

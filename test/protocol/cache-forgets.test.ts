@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { answer, caching, request, Scene, scene } from './cache-scene.ts';
+import { withProxy } from './harness.ts';
 
 describe('stored answers go', () => {
   scene('when an unsafe request succeeds', {}, async (s) => {
@@ -16,6 +17,24 @@ describe('stored answers go', () => {
     await s.through(request(), answer([], 'newer'));
     await s.through(request([], 'GET', '/list'), answer([], 'newer'));
     assert.equal((await s.kept(request([], 'GET', '/kept'))).body, 'kept');
+  });
+
+  scene('when one succeeded that went through another process of the node', {}, async (s) => {
+    await s.through(request(), answer());
+    await s.through(request([], 'GET', '/kept'), answer([], 'kept'));
+    await withProxy({ service: { cache: { ttl: '1h' } } }, async (proxy) => {
+      const other = await Scene.of(proxy);
+      // Nothing of this service is stored there.
+      await other.through(
+        request(['Content-Length: 0'], 'POST'),
+        answer(['Location: /page'], '', 'HTTP/1.1 201 Created'),
+      );
+      assert.deepEqual(proxy.invalid, [['shop', 'http://example.com/page']]);
+      s.proxy.answers.invalidate(proxy.invalid);
+    });
+    await s.through(request(), answer([], 'newer'));
+    assert.equal((await s.kept(request([], 'GET', '/kept'))).body, 'kept');
+    assert.deepEqual(s.proxy.invalid, []);
   });
 
   scene('not when it fails', {}, async (s) => {

@@ -1,6 +1,7 @@
 /** A proxy of one process for protocol tests: the real engine and upstreams on loopback, a scripted client and backend. */
 import { once } from 'node:events';
 import net from 'node:net';
+import type { Invalidation } from '../../proxy/cache/invalidations.ts';
 import { SharedAnswers } from '../../proxy/cache/shared-answers.ts';
 import { ClientConnection } from '../../proxy/http1/client-connection.ts';
 import type { Observer, RequestRecord } from '../../proxy/observe/record.ts';
@@ -9,6 +10,7 @@ import type { Environment } from '../../proxy/serving/environment.ts';
 import { acceptStreams, type SocketVariant } from '../../proxy/stream/accept.ts';
 import type { ByteStream } from '../../proxy/stream/byte-stream.ts';
 import { TimerWheel } from '../../proxy/stream/timer-wheel.ts';
+import type { TlsVariant } from '../../proxy/stream/tls-handle.ts';
 import { type Connector, socketConnector } from '../../proxy/upstream/connector.ts';
 import type { Upstreams } from '../../proxy/upstream/contract.ts';
 import { createUpstreams, type ManagedUpstreams } from '../../proxy/upstream/upstreams.ts';
@@ -50,6 +52,8 @@ export interface ProxyOptions {
 /** How sockets are made on both sides of the proxy; the runner has all of these tests run in each variant. */
 export const VARIANT: SocketVariant = (process.env['TEST_SOCKETS'] as SocketVariant | undefined) ?? 'handle';
 
+export const TLS_VARIANT: TlsVariant = VARIANT === 'handle' ? 'handle' : 'net';
+
 export class TestProxy {
   readonly backends: ScriptedBackend[];
   readonly records: RequestRecord[] = [];
@@ -59,7 +63,12 @@ export class TestProxy {
   readonly upstreams: ManagedUpstreams;
   readonly service: CompiledService;
   readonly environment: Environment;
-  readonly answers = new SharedAnswers(() => this.environment);
+  /** What unsafe requests made invalid, in order. */
+  readonly invalid: Invalidation[] = [];
+  readonly answers = new SharedAnswers(
+    () => this.environment,
+    (...one) => this.invalid.push(one),
+  );
   /** The view of the last request that was decided. */
   lastView: RequestView | null = null;
   opened = 0;
