@@ -1,10 +1,14 @@
 /**
  * Looks at the head of an LMDB data file before it is opened: the native code ends the process on a file that is
- * none or was cut off, where we want an error. Damage further inside is not found.
+ * none or was cut off, or on a disk without room for a new one, where we want an error. Damage further inside is not
+ * found.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 
+/** More than the files of a new folder take: 8 KB of locks, and the first pages of data. */
+const NEW_FOLDER_BYTES = 65_536;
 const META_BYTES = 168;
 const MAGIC = 0xbeefc0de;
 const NO_ROOT = 0xffff_ffff_ffff_ffffn;
@@ -42,6 +46,20 @@ export function problemNow(path: string): string | null {
       : null;
   } finally {
     closeSync(file);
+  }
+}
+
+/**
+ * Throws the failure of the disk when it has no room for a new folder's files. Locks are written through memory: where
+ * their file has no blocks yet and the disk none to give, the first of them ends the process (SIGBUS).
+ */
+export function demandRoom(folder: string): void {
+  if (existsSync(join(folder, 'lock.mdb'))) return;
+  const trial = join(folder, `room-${process.pid}`);
+  try {
+    writeFileSync(trial, Buffer.alloc(NEW_FOLDER_BYTES), { flush: true });
+  } finally {
+    rmSync(trial, { force: true });
   }
 }
 

@@ -217,6 +217,32 @@ test('a full disk refuses writes, ends nothing, and is over when there is room a
   await store.close();
 });
 
+test('a disk without room for a new folder is named in one line, and nothing is left in it', async (t) => {
+  const folder = await temporaryFolder(t);
+  const opening = new URL('./embedded.js', import.meta.url).href;
+  const script = `
+    import { openEmbedded } from ${JSON.stringify(opening)};
+    const log = { debug() {}, info() {}, warn() {}, error() {} };
+    console.log(await openEmbedded(process.argv[1], log).then(() => 'opened', (error) => error.code + ' ' + error.message));`;
+  // 32 KB: less than a new folder needs, and enough for its locks, so that LMDB would not notice before its first write.
+  const command = 'ulimit -f 64 && exec "$0" --input-type=module -e "$1" "$2"';
+  const child = spawn('sh', ['-c', command, process.execPath, script, folder], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  let said = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  await once(child, 'close');
+  assert.match(
+    said,
+    /^cannot_start The embedded store in \S+ cannot be opened \(EFBIG.*\); make room there\n$/,
+  );
+  assert.deepEqual(readdirSync(folder), []);
+  const store = await openEmbedded(folder, silentLog);
+  await store.close();
+});
+
 test('nothing is acknowledged once the data file was removed or replaced', async (t) => {
   const data = await temporaryFolder(t);
   const folder = join(data, 'store');

@@ -3,13 +3,15 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { KontrolError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { dataFileProblem } from './data-file.ts';
+import { dataFileProblem, demandRoom } from './data-file.ts';
 import { EmbeddedRecords } from './embedded-records.ts';
 import { guardNamespace, pidNamespace } from './namespace-guard.ts';
 import { RecordStore, type RecordStoreOptions } from './record-store.ts';
 import { logStrayRejections } from './stray-rejections.ts';
 
 const READER_CHECK_MS = 60_000;
+/** A disk, a quota or the limit on the size of a file. */
+const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
 export interface EmbeddedOptions extends RecordStoreOptions {
   /** PID namespace of this process; for tests. */
@@ -34,6 +36,7 @@ export async function openEmbedded(
         'cannot_start',
         `${problem}: put a backup of ${folder} in its place, or move it away to begin anew`,
       );
+    demandRoom(folder);
     release.push(await guardNamespace(folder, options.namespace ?? pidNamespace(), log));
     release.push(logStrayRejections(log));
     const records = new EmbeddedRecords(folder, releaseAll);
@@ -45,7 +48,10 @@ export async function openEmbedded(
     await releaseAll();
     if (error instanceof KontrolError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    const message = `The embedded store in ${folder} cannot be opened (${reason}); is --data a folder of your own?`;
+    const hint = FULL.has((error as NodeJS.ErrnoException).code ?? '')
+      ? 'make room there'
+      : 'is --data a folder of your own?';
+    const message = `The embedded store in ${folder} cannot be opened (${reason}); ${hint}`;
     throw new KontrolError('cannot_start', message, [], { cause: error });
   }
 }
