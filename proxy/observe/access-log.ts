@@ -3,7 +3,7 @@
  * has at most 4096 bytes, so that the lines of several processes do not mix in a pipe.
  */
 import type { LineSink } from '../../shared/log-destination.ts';
-import { fragment, LineWriter } from './line-writer.ts';
+import { type Fragment, fragment, LineWriter } from './line-writer.ts';
 import type { RequestRecord } from './record.ts';
 
 /** Longest line; the bounds below add up to less. */
@@ -78,8 +78,7 @@ class JsonAccessLog implements AccessLog {
     const start = this.#sink.claim(MAX_LINE);
     if (start < 0) return;
     const line = this.#line;
-    line.bytes = this.#sink.buffer;
-    line.at = start;
+    line.begin(this.#sink.buffer, start);
     line.raw(TIME);
     line.raw(this.#clock.of(record.at));
     line.decimals(this.#clock.millisecond);
@@ -158,7 +157,7 @@ class JsonAccessLog implements AccessLog {
     this.#quoted(CAUSE, record.cause, 32);
   }
 
-  #quoted(name: Uint8Array, text: string | null, room: number): void {
+  #quoted(name: Fragment, text: string | null, room: number): void {
     if (text === null) return;
     const line = this.#line;
     line.raw(name);
@@ -194,8 +193,7 @@ class CombinedAccessLog implements AccessLog {
     const start = this.#sink.claim(MAX_LINE);
     if (start < 0) return;
     const line = this.#line;
-    line.bytes = this.#sink.buffer;
-    line.at = start;
+    line.begin(this.#sink.buffer, start);
     line.text(record.address === '' ? '-' : record.address, ROOM.address);
     line.raw(NOBODY);
     line.raw(this.#clock.of(record.at));
@@ -228,21 +226,21 @@ class SecondText {
   millisecond = 0;
   readonly #format: (at: number) => string;
   #second = -1;
-  #bytes: Uint8Array = new Uint8Array(0);
+  #text: Fragment = fragment('');
 
   constructor(format: (at: number) => string) {
     this.#format = format;
   }
 
   /** `at`: milliseconds since 1970; what is no time at all counts as 1970. */
-  of(at: number): Uint8Array {
+  of(at: number): Fragment {
     const time = at >= 0 && at < 253_402_300_800_000 ? Math.floor(at) : 0;
     const second = Math.floor(time / 1_000);
     this.millisecond = time - second * 1_000;
     if (second !== this.#second) {
       this.#second = second;
-      this.#bytes = fragment(this.#format(second * 1_000));
+      this.#text = fragment(this.#format(second * 1_000));
     }
-    return this.#bytes;
+    return this.#text;
   }
 }

@@ -86,3 +86,22 @@ test('garbage from a process of another version is ignored', () => {
   minutes.report({ version: 1, process: 'p', services: [], domains: 'many' });
   assert.deepEqual(minutes.answer().services, []);
 });
+
+test('a service that is asked for by name is told, also when hundreds of others have more traffic', () => {
+  const minutes = new Minutes(new ManualClock(60_000_000));
+  const process = processOf(minutes);
+  process.report(true);
+  for (let n = 0; n < 300; n++) {
+    for (let twice = 0; twice < 2; twice++) process.serve({ service: `busy-${n}`, domain: 'x.test' });
+  }
+  process.serve({ service: 'quiet', domain: 'x.test', status: 502 });
+  process.report();
+  assert.ok(!minutes.answer().services.some(({ name }) => name === 'quiet'));
+  const { services, domains } = minutes.answer('quiet');
+  assert.deepEqual(
+    services.map(({ name, requests, errors }) => [name, requests, errors]),
+    [['quiet', 1, 1]],
+  );
+  assert.deepEqual(domains, []);
+  assert.deepEqual(minutes.answer('unknown').services, []);
+});

@@ -91,19 +91,18 @@ export class Minutes {
     }
   }
 
-  answer(): MinutesReport {
+  /** `service`: only this one is named, however little traffic it has. */
+  answer(service: string | null = null): MinutesReport {
     const oldest = this.#present().at - (MINUTES - 1) * MINUTE_MS;
     this.#minutes = this.#minutes.filter(({ at }) => at >= oldest);
     const recent = this.#minutes.filter(({ at }) => at > this.#present().at - RECENT_MINUTES * MINUTE_MS);
     const minutes = this.#minutes.map(minuteReport);
-    const services = named(
+    const all = named(
       recent.map((minute) => minute.services),
       serviceReport,
     );
-    const domains = named(
-      recent.map((minute) => minute.domains),
-      domainReport,
-    );
+    const services = service === null ? all : all.filter(({ name }) => name === service);
+    const domains = named(service === null ? recent.map((minute) => minute.domains) : [], domainReport);
     for (let most = MAX_NAMED; ; most >>= 1) {
       const report = { minutes, services: services.slice(0, most), domains: domains.slice(0, most) };
       if (most === 0 || JSON.stringify(report).length <= MAX_ANSWER) return report;
