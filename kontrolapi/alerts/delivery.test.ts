@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
+import net from 'node:net';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { ManualClock } from '../../shared/clock.ts';
@@ -24,11 +26,12 @@ const notice = (title: string, more: Partial<Notice> = {}): Notice => ({
 });
 const MESSAGE = messageOf([notice('service shop has no backend left')], AT);
 const anywhere = () => null;
+const never = new AbortController().signal;
 
 test('a webhook gets the message as JSON, signed over time and body', async (t) => {
   const sink = await HttpSink.start();
   t.after(() => sink.close());
-  await postWebhook({ url: sink.url('/hook?x=1'), secret: 'geheim' }, MESSAGE, AT + 5_999, anywhere);
+  await postWebhook({ url: sink.url('/hook?x=1'), secret: 'geheim' }, MESSAGE, AT + 5_999, anywhere, never);
   const [posted] = sink.posted;
   assert.equal(posted?.path, '/hook?x=1');
   assert.deepEqual(JSON.parse(posted!.body), JSON.parse(JSON.stringify(MESSAGE)));
@@ -43,7 +46,7 @@ test('a webhook gets the message as JSON, signed over time and body', async (t) 
 test('without a secret nothing is signed', async (t) => {
   const sink = await HttpSink.start();
   t.after(() => sink.close());
-  await postWebhook({ url: sink.url(), secret: null }, MESSAGE, AT, anywhere);
+  await postWebhook({ url: sink.url(), secret: null }, MESSAGE, AT, anywhere, never);
   assert.equal(sink.posted[0]?.headers['kontrol-signature'], undefined);
 });
 
@@ -53,7 +56,7 @@ test('another status than 2xx is a failure, and no redirect is followed', async 
   for (const status of [302, 404, 500]) {
     sink.status = status;
     await assert.rejects(
-      postWebhook({ url: sink.url(), secret: null }, MESSAGE, AT, anywhere),
+      postWebhook({ url: sink.url(), secret: null }, MESSAGE, AT, anywhere, never),
       new RegExp(`answered ${status}`),
     );
   }
@@ -66,12 +69,12 @@ test('refused addresses are not reached, neither as written nor as what a name s
   const port = new URL(sink.url()).port;
   const refusal = (address: string) => (address.endsWith(`:${port}`) ? 'this is ours' : null);
   await assert.rejects(
-    postWebhook({ url: sink.url(), secret: null }, MESSAGE, AT, refusal),
+    postWebhook({ url: sink.url(), secret: null }, MESSAGE, AT, refusal, never),
     /may not be reached: this is ours/,
   );
   const byAddress = (address: string) => (/^(127\.|\[::1\])/.test(address) ? 'this is ours' : null);
   await assert.rejects(
-    postWebhook({ url: `http://localhost:${port}/`, secret: null }, MESSAGE, AT, byAddress),
+    postWebhook({ url: `http://localhost:${port}/`, secret: null }, MESSAGE, AT, byAddress, never),
     /localhost may not be reached/,
   );
   assert.equal(sink.posted.length, 0);
@@ -94,7 +97,7 @@ test('an e-mail goes to every recipient, with login, and says what is wrong', as
     from: 'Kontrol <kontrol@example.com>',
     to: ['ops@example.com', 'boss@example.com'],
   };
-  await sendMail(server, 'geheim', MESSAGE, anywhere);
+  await sendMail(server, 'geheim', MESSAGE, anywhere, never);
   const [mail] = sink.mails;
   assert.match(mail!.from, /kontrol@example\.com/);
   assert.equal(mail?.to.length, 2);
@@ -108,14 +111,36 @@ test('a mail server that refuses, or has no STARTTLS where it is asked for, is a
   const sink = await MailSink.start();
   t.after(() => sink.close());
   const server = { host: '127.0.0.1', port: sink.port, from: 'a@b.example', to: ['c@d.example'] };
-  await assert.rejects(sendMail(server, null, MESSAGE, anywhere), /TLS/i);
+  await assert.rejects(sendMail(server, null, MESSAGE, anywhere, never), /TLS/i);
   sink.refusing = true;
-  await assert.rejects(sendMail({ ...server, security: 'none' }, null, MESSAGE, anywhere));
+  await assert.rejects(sendMail({ ...server, security: 'none' }, null, MESSAGE, anywhere, never));
   await assert.rejects(
-    sendMail({ ...server, security: 'none' }, null, MESSAGE, () => 'this is ours'),
+    sendMail({ ...server, security: 'none' }, null, MESSAGE, () => 'this is ours', never),
     /may not be reached/,
   );
   assert.equal(sink.mails.length, 0);
+});
+
+test('a mail server that goes on talking, and a receiver that says nothing, are left at the end', async (t) => {
+  const sink = await MailSink.start();
+  t.after(() => sink.close());
+  const end = new AbortController();
+  let lines = 0;
+  sink.onTalk = () => {
+    if (++lines === 50) end.abort();
+  };
+  const server = { host: '127.0.0.1', port: sink.port, from: 'a@b.example', to: ['c@d.example'] };
+  await assert.rejects(
+    sendMail({ ...server, security: 'none' }, null, MESSAGE, anywhere, end.signal),
+    /did not take it in time/,
+  );
+  const silent = net.createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  t.after(() => silent.close());
+  const leaving = new AbortController();
+  silent.once('connection', () => leaving.abort());
+  const url = `http://127.0.0.1:${(silent.address() as net.AddressInfo).port}/`;
+  await assert.rejects(postWebhook({ url, secret: null }, MESSAGE, AT, anywhere, leaving.signal), /abort/);
 });
 
 test('a title cannot bring header fields into an e-mail', async (t) => {
@@ -129,7 +154,7 @@ test('a title cannot bring header fields into an e-mail', async (t) => {
     to: ['c@d.example'],
   };
   const evil = messageOf([notice('x\r\nBcc: evil@example.com\r\n\r\nhello')], AT);
-  await sendMail(server, null, evil, anywhere);
+  await sendMail(server, null, evil, anywhere, never);
   assert.doesNotMatch(sink.mails[0]!.text.split('\n\n')[0]!, /^Bcc:/m);
   assert.deepEqual(sink.mails[0]!.to.length, 1);
 });

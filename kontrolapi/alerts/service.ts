@@ -21,6 +21,8 @@ import { postWebhook } from './webhook.ts';
 
 const LOOK_MS = 5_000;
 const GROUP_MS = 30_000;
+/** An attempt takes at most this long, in ms; five of them and their pauses stay below what `Board` takes for dead. */
+const ATTEMPT_MS = 30_000;
 
 /** One who is told. */
 interface Channel {
@@ -46,6 +48,8 @@ export class AlertService {
   #cancel: (() => void) | null = null;
   #looking: Promise<void> | null = null;
   readonly #telling = new Set<Promise<void>>();
+  /** Ends what is being sent when this process ends: a receiver that hangs does not keep it. */
+  readonly #leaving = new AbortController();
   #closed = false;
 
   constructor(context: Needs) {
@@ -94,6 +98,7 @@ export class AlertService {
     this.#closed = true;
     this.#cancel?.();
     this.#deliveries.close();
+    this.#leaving.abort();
     await this.#looking;
     await Promise.all(this.#telling);
   }
@@ -155,7 +160,7 @@ export class AlertService {
         name: `webhook ${new URL(url).host}`,
         attempt: async (message: Message) => {
           const secret = await this.#secret(secretRef);
-          await postWebhook({ url, secret }, message, this.#context.clock.now(), refusal);
+          await postWebhook({ url, secret }, message, this.#context.clock.now(), refusal, this.#end());
         },
       };
     });
@@ -167,9 +172,13 @@ export class AlertService {
     return {
       name: `mail server ${smtp.host}`,
       attempt: async (message) => {
-        await sendMail(smtp, await this.#secret(smtp.passwordRef), message, refusal);
+        await sendMail(smtp, await this.#secret(smtp.passwordRef), message, refusal, this.#end());
       },
     };
+  }
+
+  #end(): AbortSignal {
+    return AbortSignal.any([this.#leaving.signal, AbortSignal.timeout(ATTEMPT_MS)]);
   }
 
   /** Null when there is none. Rejects when it is there and cannot be read: nothing is sent unsigned by mistake. */

@@ -54,6 +54,8 @@ export class MailSink {
   readonly mails: Mail[] = [];
   /** Refuses recipients from now on. */
   refusing = false;
+  /** Goes on answering from now on, and never comes to an end; told after each line. */
+  onTalk: (() => void) | null = null;
   readonly #sockets = new Set<net.Socket>();
   readonly #server = net.createServer((socket) => this.#serve(socket));
 
@@ -72,6 +74,14 @@ export class MailSink {
     for (const socket of this.#sockets) socket.destroy();
     this.#server.close();
     await once(this.#server, 'close');
+  }
+
+  #talk(socket: net.Socket): void {
+    if (socket.destroyed) return;
+    socket.write('250-and so on\r\n', () => {
+      this.onTalk?.();
+      setImmediate(() => this.#talk(socket));
+    });
   }
 
   #serve(socket: net.Socket): void {
@@ -94,7 +104,8 @@ export class MailSink {
           to = [];
           say('250 kept');
         }
-      } else if (/^EHLO/i.test(line)) say('250-sink\r\n250 AUTH PLAIN');
+      } else if (this.onTalk !== null) this.#talk(socket);
+      else if (/^EHLO/i.test(line)) say('250-sink\r\n250 AUTH PLAIN');
       else if (/^AUTH PLAIN /i.test(line)) {
         login = Buffer.from(line.slice(11), 'base64').toString().split('\0').slice(1).join(' ');
         say('235 welcome');

@@ -22,12 +22,16 @@ export function signatureOf(secret: string, timestamp: string, body: string): st
   return `v1=${createHmac('sha256', secret).update(`${timestamp}.${body}`).digest('hex')}`;
 }
 
-/** Resolves when the receiver answered 2xx; rejects with an Error that says what it did instead. Follows no redirect. */
+/**
+ * Resolves when the receiver answered 2xx; rejects with an Error that says what it did instead, and when `end` aborts.
+ * Follows no redirect.
+ */
 export function postWebhook(
   target: WebhookTarget,
   message: Message,
   now: number,
   refusal: Refusal,
+  end: AbortSignal,
 ): Promise<void> {
   const url = new URL(target.url);
   const endpoint = endpointOfUrl(url);
@@ -48,7 +52,7 @@ export function postWebhook(
   return new Promise((resolve, reject) => {
     const call = send(
       url,
-      { method: 'POST', headers, agent: false, lookup: guardedLookup(port, refusal) },
+      { method: 'POST', headers, agent: false, lookup: guardedLookup(port, refusal), signal: end },
       (response) => {
         clearTimeout(deadline);
         const { statusCode = 0 } = response;
