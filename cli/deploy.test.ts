@@ -6,6 +6,144 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { run } from './deploy.ts';
 
+/** An API with two builds of which the first is the latest; `answer` says what it answers otherwise. */
+async function withApi(
+  answer: (method: string, url: string) => readonly [number, unknown] | null,
+  use: (deploy: (...args: string[]) => Promise<{ code: number; out: string; err: string }>) => Promise<void>,
+): Promise<unknown[]> {
+  const patched: unknown[] = [];
+  const server = createServer((request, response) => {
+    const { method = '', url = '' } = request;
+    const say = ([status, body]: readonly [number, unknown]) =>
+      response.writeHead(status, { 'Kontrol-Seq': '7' }).end(JSON.stringify(body));
+    const own = answer(method, url);
+    if (method === 'PATCH') {
+      request.on('data', (chunk) => patched.push(JSON.parse(String(chunk))));
+      request.on('end', () => say(own ?? [200, {}]));
+    } else if (own !== null) {
+      say(own);
+    } else {
+      const items = [1, 2].map((key) => ({ key, enabled: true, latest: key === 1, backends: { ready: 1 } }));
+      say([200, { latest: 1, items }]);
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const said = { out: '', err: '' };
+  const { stdout, stderr } = process;
+  const writes = [stdout.write, stderr.write] as const;
+  // The runner of the tests tells its results on stdout too, in buffers.
+  const take = (name: 'out' | 'err', write: typeof stdout.write) =>
+    function (this: NodeJS.WriteStream, text: string | Uint8Array) {
+      if (typeof text !== 'string') return write.call(this, text);
+      said[name] += text;
+      return true;
+    };
+  try {
+    await use(async (...args) => {
+      stdout.write = take('out', writes[0]) as typeof stdout.write;
+      stderr.write = take('err', writes[1]) as typeof stderr.write;
+      try {
+        const code = await run(['shop', ...args, '--url', url, '--token', 't']);
+        return { code, ...said };
+      } finally {
+        [stdout.write, stderr.write] = writes;
+        Object.assign(said, { out: '', err: '' });
+      }
+    });
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+  return patched;
+}
+
+test('a build that a node does not serve in time is not watched but taken back', async () => {
+  let looks = 0;
+  const patched = await withApi(
+    (method, url) => {
+      if (url.startsWith('/v1/stats')) looks++;
+      if (method === 'PATCH') return [202, { nodes: [], pending: ['slow'], problems: [] }];
+      if (url !== '/v1/nodes') return null;
+      const nodes = [
+        { name: 'slow', live: true, seq: 6 },
+        { name: 'quick', live: true, seq: 7 },
+        { name: 'dead', live: false, seq: 1 },
+      ];
+      return [200, { items: nodes }];
+    },
+    async (deploy) => {
+      const { code, err, out } = await deploy('--key', '2', '--timeout', '100ms', '--watch', '1s');
+      assert.deepEqual([code, out], [1, '']);
+      assert.match(err, /key 2 is not served yet by slow; key 2 stays/);
+    },
+  );
+  assert.deepEqual(patched, [{ latest: 2 }]);
+  assert.equal(looks, 0);
+});
+
+test('a build is served when the last node has it, later than the API waits', async () => {
+  let asked = 0;
+  await withApi(
+    (method, url) => {
+      if (method === 'PATCH') return [202, { nodes: [], pending: ['slow'], problems: [] }];
+      if (url !== '/v1/nodes') return null;
+      // At first the API is away.
+      if (asked++ === 0) return [503, {}];
+      return [200, { items: [{ name: 'slow', live: true, seq: 7 }] }];
+    },
+    async (deploy) => {
+      const { code, out } = await deploy('--key', '2', '--watch', '0');
+      assert.equal(code, 0);
+      assert.match(out, /latest is key 2, was 1/);
+    },
+  );
+  assert.equal(asked, 2);
+});
+
+test('a build that a node cannot load is taken back at once, and the way back is told as JSON too', async () => {
+  const problem = { node: 'one', kind: 'service', name: 'shop', reason: 'it cannot be compiled' };
+  let bad = true;
+  const patched = await withApi(
+    (method) => (method === 'PATCH' && bad ? [202, { nodes: [], pending: [], problems: [problem] }] : null),
+    async (deploy) => {
+      const { code, err, out } = await deploy('--key', '2', '--rollback', '--json');
+      assert.equal(code, 1);
+      assert.match(err, /one does not serve service shop: it cannot be compiled; latest is key 1 again/);
+      const told = { pending: [], problems: [problem], rolledBack: true };
+      assert.deepEqual(JSON.parse(out), { service: 'shop', key: 2, was: 1, ...told });
+    },
+  );
+  assert.deepEqual(patched, [{ latest: 2 }, { latest: 1 }]);
+  bad = false;
+  const builds = [1, 2].map((key) => ({ key, enabled: true, latest: key === 2, backends: { ready: 1 } }));
+  await withApi(
+    (method, url) => (method === 'GET' && url.endsWith('/keys') ? [200, { latest: 2, items: builds }] : null),
+    async (deploy) => {
+      const { code, out } = await deploy('--rollback', '--json');
+      assert.equal(code, 0);
+      const told = { pending: [], problems: [], rolledBack: true };
+      assert.deepEqual(JSON.parse(out), { service: 'shop', key: 1, was: 2, ...told });
+    },
+  );
+});
+
+test('the service that is watched is asked for by its name', async () => {
+  const asked = new Set<string>();
+  await withApi(
+    (_, url) => {
+      if (!url.startsWith('/v1/stats')) return null;
+      asked.add(url);
+      return [200, { services: [{ name: 'shop', requests: asked.size, errors: 0 }] }];
+    },
+    async (deploy) => {
+      assert.equal((await deploy('--key', '2', '--watch', '100ms')).code, 0);
+    },
+  );
+  assert.deepEqual([...asked], ['/v1/stats?service=shop']);
+});
+
 test('an API that fails for a moment neither ends the watching nor keeps from pointing back', async () => {
   const patched: unknown[] = [];
   let looks = 0;

@@ -1,13 +1,14 @@
 /**
- * `kontrol deploy SERVICE --key N`: waits until the build has live backends, points `latest` at it, says which nodes
- * do not serve it at once, and watches the errors of the service for a while. With `--rollback` it points back by
- * itself when that goes wrong; `--rollback` without a key points back to the build before. The old build keeps its
- * workers.
+ * `kontrol deploy SERVICE --key N`: waits until the build has live backends, points `latest` at it, waits until every
+ * live node serves that, and watches the errors of the service for a while. With `--rollback` it points back by
+ * itself when any of that goes wrong; `--rollback` without a key points back to the build before. The old build keeps
+ * its workers.
  */
 import { parseDuration } from '../shared/units.ts';
 import { clientCommand, runClient } from './client-command.ts';
 import { type Connection, call } from './connection.ts';
 import { printJson, progress } from './output.ts';
+import { patchEverywhere, type Served, unservedText } from './served.ts';
 import { WrongUse } from './wrong-use.ts';
 
 interface Build {
@@ -39,6 +40,8 @@ interface Plan {
 }
 
 const POLL_MS = 1_000;
+/** How long a way back is waited for; the time of the deploy is over then, perhaps. */
+const BACK_MS = 10_000;
 /** Of requests in the time of watching; fewer than this many say nothing. */
 const ENOUGH_REQUESTS = 10;
 
@@ -47,16 +50,17 @@ export async function run(argv: readonly string[]): Promise<number> {
     .argument('<service>')
     .option('--key <n>', 'the build; left out with --rollback: the one before')
     .option('--min <n>', 'backends of it that have to be live', '1')
-    .option('--timeout <time>', 'how long to wait for them', '5m')
+    .option('--timeout <time>', 'how long to wait for them, and then for every node to serve the build', '5m')
     .option('--watch <time>', 'how long to watch its errors afterwards; 0 for not at all', '30s')
     .option('--max-errors <percent>', 'share of 5xx answers that is too much', '5')
-    .option('--rollback', 'point back when there are too many errors or too few backends');
+    .option('--rollback', 'point back when nodes do not serve it, errors are too many or backends too few');
   return runClient(command, argv, async (connection, options, [service = '']) => {
     const rollback = options['rollback'] === true;
     const before = await buildsOf(connection, service);
     if (options['key'] === undefined) {
       if (!rollback) throw new WrongUse('which build? give --key N, or --rollback for the one before');
-      return goBack(connection, service, before);
+      const timeoutMs = timeOf('--timeout', options['timeout']);
+      return goBack(connection, service, before, timeoutMs, options.json === true);
     }
     return deploy(connection, before, {
       service,
@@ -72,7 +76,7 @@ export async function run(argv: readonly string[]): Promise<number> {
 }
 
 async function deploy(connection: Connection, before: Builds, plan: Plan): Promise<number> {
-  const { service, key, min, rollback, json } = plan;
+  const { service, key, min, json } = plan;
   if (!(await untilLive(connection, plan))) {
     const live = liveOf(await buildsOf(connection, service), key);
     process.stderr.write(
@@ -80,7 +84,8 @@ async function deploy(connection: Connection, before: Builds, plan: Plan): Promi
     );
     return 1;
   }
-  await point(connection, service, key);
+  const unserved = await point(connection, service, key, plan.timeoutMs);
+  if (unserved !== null) return notServed(connection, before, plan, unserved);
   say(json, `${service}: latest is key ${key}${before.latest === null ? '' : `, was ${before.latest}`}`);
   const watched = await watch(connection, plan);
   const share = watched.requests === 0 ? 0 : (watched.errors / watched.requests) * 100;
@@ -92,18 +97,50 @@ async function deploy(connection: Connection, before: Builds, plan: Plan): Promi
     else say(json, `${service}: ${told}`);
     return 0;
   }
-  const back = rollback && before.latest !== null && before.latest !== key;
-  if (back) await point(connection, service, before.latest as number);
-  if (json) printJson({ service, key, was: before.latest, ...watched, live, rolledBack: back });
-  const then = back
-    ? `; latest is key ${before.latest} again`
-    : `; key ${key} stays: kontrol deploy ${service} --key ${before.latest ?? 'N'} points elsewhere`;
-  process.stderr.write(`kontrol: ${service}: ${told}${then}\n`);
+  const { rolledBack, so } = await takeBack(connection, before, plan);
+  if (json) printJson({ service, key, was: before.latest, ...watched, live, rolledBack });
+  process.stderr.write(`kontrol: ${service}: ${told}${so}\n`);
   return 1;
 }
 
+/** Visitors of some nodes are still with the old build: watching the errors would prove nothing. */
+async function notServed(
+  connection: Connection,
+  before: Builds,
+  plan: Plan,
+  unserved: Served,
+): Promise<number> {
+  const { service, key, json } = plan;
+  const { rolledBack, so } = await takeBack(connection, before, plan);
+  const { pending, problems } = unserved;
+  if (json) printJson({ service, key, was: before.latest, pending, problems, rolledBack });
+  process.stderr.write(`kontrol: ${service}: key ${key} is ${unservedText(unserved)}${so}\n`);
+  return 1;
+}
+
+/** Points back, where that was asked for and there is a build to point back to; says what became of it. */
+async function takeBack(
+  connection: Connection,
+  { latest }: Builds,
+  { service, key, rollback }: Plan,
+): Promise<{ rolledBack: boolean; so: string }> {
+  if (!rollback || latest === null || latest === key) {
+    const so = `; key ${key} stays: kontrol deploy ${service} --key ${latest ?? 'N'} points elsewhere`;
+    return { rolledBack: false, so };
+  }
+  const unserved = await point(connection, service, latest, BACK_MS);
+  const late = unserved === null ? '' : ` (${unservedText(unserved)})`;
+  return { rolledBack: true, so: `; latest is key ${latest} again${late}` };
+}
+
 /** To the greatest build below the present one that has live backends. */
-async function goBack(connection: Connection, service: string, builds: Builds): Promise<number> {
+async function goBack(
+  connection: Connection,
+  service: string,
+  builds: Builds,
+  timeoutMs: number,
+  json: boolean,
+): Promise<number> {
   const { latest } = builds;
   const candidates = builds.items.filter(
     ({ key, enabled, backends }) =>
@@ -116,9 +153,15 @@ async function goBack(connection: Connection, service: string, builds: Builds): 
     );
     return 1;
   }
-  await point(connection, service, target.key);
-  process.stdout.write(`${service}: latest is key ${target.key}, was ${latest}\n`);
-  return 0;
+  const { key } = target;
+  const unserved = await point(connection, service, key, timeoutMs);
+  if (json) {
+    const { pending, problems } = unserved ?? { pending: [], problems: [] };
+    printJson({ service, key, was: latest, pending, problems, rolledBack: true });
+  } else say(json, `${service}: latest is key ${key}, was ${latest}`);
+  if (unserved === null) return 0;
+  process.stderr.write(`kontrol: ${service}: key ${key} is ${unservedText(unserved)}; it stays the latest\n`);
+  return 1;
 }
 
 async function untilLive(connection: Connection, { service, key, min, timeoutMs }: Plan): Promise<boolean> {
@@ -177,20 +220,22 @@ function liveOf({ items }: Builds, key: number): number {
   return items.find((build) => build.key === key)?.backends['ready'] ?? 0;
 }
 
-async function point(connection: Connection, service: string, key: number): Promise<void> {
-  const path = `/v1/services/${encodeURIComponent(service)}?wait=all&timeout=10s`;
-  const { status, body } = await call<{ pending?: readonly string[] }>(connection, 'PATCH', path, {
-    latest: key,
-  });
-  if (status === 202)
-    process.stderr.write(`kontrol: not served yet by ${(body.pending ?? []).join(', ') || 'any node'}\n`);
+/** Null when every live node serves it; else who does not when the time is over. It is written all the same. */
+function point(
+  connection: Connection,
+  service: string,
+  key: number,
+  timeoutMs: number,
+): Promise<Served | null> {
+  const path = `/v1/services/${encodeURIComponent(service)}`;
+  return patchEverywhere(connection, path, { latest: key }, timeoutMs);
 }
 
 async function figuresOf(connection: Connection, service: string): Promise<Watched> {
   const { body } = await call<{ services: readonly ({ readonly name: string } & Watched)[] }>(
     connection,
     'GET',
-    '/v1/stats?limit=200',
+    `/v1/stats?service=${encodeURIComponent(service)}`,
   );
   const found = body.services.find(({ name }) => name === service);
   return { requests: found?.requests ?? 0, errors: found?.errors ?? 0 };

@@ -21,6 +21,11 @@ const query = z.strictObject({
     .refine((limit) => limit >= 1 && limit <= MAX_LISTED, `a limit is 1 to ${MAX_LISTED}`)
     .optional()
     .describe(`services and domains that are listed, 1 to ${MAX_LISTED}; default ${DEFAULT_LISTED}`),
+  service: z
+    .string()
+    .max(253)
+    .optional()
+    .describe('only this service is listed, however little traffic it has, and no domain'),
 });
 
 export function statsOperations({ questions, nodes }: ApiContext): Operation[] {
@@ -32,16 +37,21 @@ export function statsOperations({ questions, nodes }: ApiContext): Operation[] {
       access: READERS,
       query,
       async handle(call) {
-        const answers = await questions.ask({ ask: 'stats' }, ASK_MS);
+        const { limit = DEFAULT_LISTED, service } = call.query;
+        const about = service === undefined ? {} : { service: service.toLowerCase() };
+        const answers = await questions.ask({ ask: 'stats', ...about }, ASK_MS);
         const silent = nodes.live().filter((node) => !answers.has(node));
-        return { body: { ...mergeStats(answers, call.query.limit ?? DEFAULT_LISTED), silent } };
+        return { body: { ...mergeStats(answers, limit, about.service), silent } };
       },
     }),
   ];
 }
 
-/** Answers may be of another version, or from anyone: what is no number counts nothing. */
-export function mergeStats(answers: ReadonlyMap<string, NodeAnswer>, limit: number) {
+/**
+ * Answers may be of another version, or from anyone: what is no number counts nothing. `only`: the one service that
+ * was asked for; nodes of an earlier version name others too.
+ */
+export function mergeStats(answers: ReadonlyMap<string, NodeAnswer>, limit: number, only?: string) {
   const minutes = new Map<number, Sums>();
   const services = new Map<string, Sums>();
   const domains = new Map<string, Sums>();
@@ -56,8 +66,11 @@ export function mergeStats(answers: ReadonlyMap<string, NodeAnswer>, limit: numb
         sum(whole, minute, MINUTE_FIELDS);
       }
       for (const each of listOf(answer['services']))
-        addTo(services, String(each['name']), each, NAMED_FIELDS);
-      for (const each of listOf(answer['domains'])) addTo(domains, String(each['name']), each, NAMED_FIELDS);
+        if (only === undefined || each['name'] === only)
+          addTo(services, String(each['name']), each, NAMED_FIELDS);
+      if (only === undefined)
+        for (const each of listOf(answer['domains']))
+          addTo(domains, String(each['name']), each, NAMED_FIELDS);
       return { node, connections: numberOf(answer['connections']), ...zeros(MINUTE_FIELDS), ...whole };
     });
   return {

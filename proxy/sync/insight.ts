@@ -43,7 +43,7 @@ export class Insight {
     const { ask, service, skip } = message;
     if (ask === 'backends' && typeof service === 'string') return this.#backends(service);
     if (ask === 'recent') return this.#recent(typeof skip === 'number' && skip >= 0 ? skip : 0);
-    if (ask === 'stats') return this.#figures();
+    if (ask === 'stats') return this.#figures(typeof service === 'string' ? service : null);
     return null;
   }
 
@@ -69,8 +69,8 @@ export class Insight {
     return fitting(requests, (fits) => ({ requests: fits, more: requests.length > fits.length }));
   }
 
-  #figures(): object {
-    return { ...this.#minutes.answer(), connections: this.#stats.connectionsActive };
+  #figures(service: string | null): object {
+    return { ...this.#minutes.answer(service), connections: this.#stats.connectionsActive };
   }
 
   #processes(): number[] {
