@@ -9,6 +9,7 @@ import { parseEndpoint } from '../../shared/model/fields.ts';
 import type { Table } from '../../shared/routing/table.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
 import type { FromServing, ToServing } from '../link/messages.ts';
+import { clientPairOf } from './check-tls.ts';
 import { DrainWatch } from './drain-watch.ts';
 import { type BackendHealth, HealthChecks } from './health-checks.ts';
 import { probe } from './probe.ts';
@@ -59,7 +60,15 @@ export class BackendWatch {
     });
     this.health = new HealthChecks({
       clock,
-      probe,
+      probe(target, service, running) {
+        const { certificate } = service.tls;
+        return probe(
+          target,
+          service,
+          running,
+          certificate === null ? null : clientPairOf(table, certificate),
+        );
+      },
       random: Math.random,
       addresses: (name) => this.resolver.addresses(name),
       mayConnect: (address) => refused.refusal(address, table.settings().backendAddresses?.refuse) === null,

@@ -7,7 +7,9 @@ import http from 'node:http';
 import https from 'node:https';
 import net, { isIP } from 'node:net';
 import tls from 'node:tls';
-import type { ResolvedHealth, ResolvedService } from '../../shared/model/service.ts';
+import type { ResolvedService } from '../../shared/model/service.ts';
+import type { PemPair } from '../tls/key-pair.ts';
+import { tlsOptions } from './check-tls.ts';
 
 /** Most of an answer that is read, in bytes. */
 const MAX_BODY = 65_536;
@@ -22,12 +24,21 @@ export type Target =
 /** Null when all is well, else why not; undefined when this machine could not even try. */
 export type Verdict = string | null | undefined;
 
-/** `running` holds what ends the check early. */
+/** `running` holds what ends the check early; `client`: what the service shows to its backends (`tls.certificate`). */
 export type Probe = (
   target: Target,
   service: ResolvedService,
   running: Set<AbortController>,
+  client?: PemPair | null,
 ) => Promise<Verdict>;
+
+/** What is checked, and how. */
+interface Check {
+  readonly target: Target;
+  readonly service: ResolvedService;
+  readonly client: PemPair | null;
+  readonly signal: AbortSignal;
+}
 
 /** A backend that does not end the connection after a check is waited for no longer than this. */
 const LEAVE_MS = 100;
@@ -37,7 +48,7 @@ const CLOSE_FRAME = closeFrame();
 const OURS = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL']);
 
 /** Checks `target` as `service.health` says, within its time-out. */
-export const probe: Probe = async (target, service, running) => {
+export const probe: Probe = async (target, service, running, client = null) => {
   const { health } = service;
   const controller = new AbortController();
   let late = false;
@@ -47,7 +58,7 @@ export const probe: Probe = async (target, service, running) => {
   }, health.timeoutMs);
   running.add(controller);
   try {
-    return await checkOf(health, target, service, controller.signal);
+    return await checkOf({ target, service, client, signal: controller.signal });
   } catch (error) {
     if (late) return `no answer within ${health.timeoutMs} ms`;
     const { code, message } = error as NodeJS.ErrnoException;
@@ -59,22 +70,17 @@ export const probe: Probe = async (target, service, running) => {
   }
 };
 
-function checkOf(
-  health: ResolvedHealth,
-  target: Target,
-  service: ResolvedService,
-  signal: AbortSignal,
-): Promise<string | null> {
-  switch (health.type) {
+function checkOf(check: Check): Promise<string | null> {
+  switch (check.service.health.type) {
     case 'http':
-      return httpCheck(target, service, signal);
+      return httpCheck(check);
     case 'json':
-      return jsonCheck(target, service, signal);
+      return jsonCheck(check);
     case 'websocket':
-      return websocketCheck(target, service, signal);
+      return websocketCheck(check);
     case 'tcp':
     case 'off':
-      return tcpCheck(target, service, signal);
+      return tcpCheck(check);
   }
 }
 
@@ -83,26 +89,21 @@ function usesTls(service: ResolvedService): boolean {
   return service.health.tls || (service.protocol === 'https' && service.health.type !== 'tcp');
 }
 
-function tlsOptions(target: Target, service: ResolvedService): tls.ConnectionOptions {
-  const { verify, ca, serverName } = service.tls;
-  const name = serverName ?? (target.type === 'tcp' ? target.name : service.host?.replace(/:\d+$/, ''));
-  return {
-    rejectUnauthorized: verify,
-    ...(ca === null ? {} : { ca }),
-    // An address is not sent as SNI (RFC 6066 §3); node:tls compares the certificate with it all the same.
-    ...(name === undefined || isIP(name) !== 0 ? {} : { servername: name }),
-  };
+function tlsOf({ target, service, client }: Check): tls.ConnectionOptions {
+  const named = target.type === 'tcp' && isIP(target.name) === 0;
+  return tlsOptions(service, named ? target.name : null, client);
 }
 
 function address(target: Target): { path: string } | { host: string; port: number } {
   return target.type === 'unix' ? { path: target.path } : { host: target.host, port: target.port };
 }
 
-function tcpCheck(target: Target, service: ResolvedService, signal: AbortSignal): Promise<null> {
+function tcpCheck(check: Check): Promise<null> {
+  const { target, service, signal } = check;
   return new Promise((resolve, reject) => {
     const secure = usesTls(service);
     const socket = secure
-      ? tls.connect({ ...address(target), ...tlsOptions(target, service) })
+      ? tls.connect({ ...address(target), ...tlsOf(check) })
       : net.connect(address(target));
     const abort = () => socket.destroy(new Error('aborted'));
     signal.addEventListener('abort', abort, { once: true });
@@ -131,12 +132,8 @@ function leave(socket: net.Socket): void {
   socket.once('close', () => clearTimeout(timer));
 }
 
-function request(
-  target: Target,
-  service: ResolvedService,
-  signal: AbortSignal,
-  headers: Readonly<Record<string, string>>,
-): http.ClientRequest {
+function request(check: Check, headers: Readonly<Record<string, string>>): http.ClientRequest {
+  const { target, service, signal } = check;
   const at = address(target);
   const host = service.host ?? (target.type === 'unix' ? 'localhost' : hostOf(target));
   const options: https.RequestOptions = {
@@ -149,22 +146,16 @@ function request(
     signal,
     maxHeaderSize: MAX_BODY,
   };
-  return usesTls(service)
-    ? https.request({ ...options, ...tlsOptions(target, service) })
-    : http.request(options);
+  return usesTls(service) ? https.request({ ...options, ...tlsOf(check) }) : http.request(options);
 }
 
 function hostOf(target: Extract<Target, { type: 'tcp' }>): string {
   return target.name.includes(':') ? `[${target.name}]:${target.port}` : `${target.name}:${target.port}`;
 }
 
-async function httpCheck(
-  target: Target,
-  service: ResolvedService,
-  signal: AbortSignal,
-): Promise<string | null> {
-  const { health } = service;
-  const { status, body } = await fetchBody(target, service, signal, health.body !== null);
+async function httpCheck(check: Check): Promise<string | null> {
+  const { health } = check.service;
+  const { status, body } = await fetchBody(check, health.body !== null);
   const expected =
     health.status.length === 0 ? status >= 200 && status < 400 : health.status.includes(status);
   if (!expected) return `status ${status}`;
@@ -173,12 +164,8 @@ async function httpCheck(
 }
 
 /** `{"status": 200}`, as WebsocketReverseProxy has it, or the number as text. */
-async function jsonCheck(
-  target: Target,
-  service: ResolvedService,
-  signal: AbortSignal,
-): Promise<string | null> {
-  const { status, body } = await fetchBody(target, service, signal, true);
+async function jsonCheck(check: Check): Promise<string | null> {
+  const { status, body } = await fetchBody(check, true);
   if (status !== 200) return `status ${status}`;
   try {
     const said = (JSON.parse(body) as { status?: unknown } | null)?.status;
@@ -190,14 +177,9 @@ async function jsonCheck(
   }
 }
 
-function fetchBody(
-  target: Target,
-  service: ResolvedService,
-  signal: AbortSignal,
-  wantsBody: boolean,
-): Promise<{ status: number; body: string }> {
+function fetchBody(check: Check, wantsBody: boolean): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
-    const outgoing = request(target, service, signal, {});
+    const outgoing = request(check, {});
     outgoing.on('error', reject);
     outgoing.on('close', () => reject(new Error('the connection closed without an answer')));
     outgoing.on('response', (response) => {
@@ -225,14 +207,10 @@ function fetchBody(
 }
 
 /** A complete opening handshake (RFC 6455 §4.1), then goodbye. */
-function websocketCheck(
-  target: Target,
-  service: ResolvedService,
-  signal: AbortSignal,
-): Promise<string | null> {
+function websocketCheck(check: Check): Promise<string | null> {
   return new Promise((resolve, reject) => {
     const key = randomBytes(16).toString('base64');
-    const outgoing = request(target, service, signal, {
+    const outgoing = request(check, {
       connection: 'Upgrade',
       upgrade: 'websocket',
       'sec-websocket-key': key,

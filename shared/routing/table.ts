@@ -228,6 +228,10 @@ export class Table implements ViewSource {
     return this.#certificates.values();
   }
 
+  certificate(name: string): Certificate | undefined {
+    return this.#certificates.get(name);
+  }
+
   /** The opened secret, e.g. `certificate/<digest>` or `cookie-key`. */
   secret(name: string): string | undefined {
     return this.#secrets.get(name);
