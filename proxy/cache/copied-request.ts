@@ -3,11 +3,11 @@
  * visitor are left out, and those of a stored answer that is asked for anew are put in (RFC 9111 §4.3.1).
  */
 import type { FieldChanges, Forward } from '../../shared/routing/decision.ts';
+import type { OutgoingRequest } from '../http1/answer-source.ts';
 import { COMPLETE } from '../http1/field-lines.ts';
 import { RequestHead } from '../http1/request-head.ts';
 import { HttpRequestView } from '../http1/request-view.ts';
 import type { RequestSource } from '../http1/request-writer.ts';
-import type { OutgoingRequest } from '../http1/upstream-request.ts';
 import type { AnswerHead } from './rules.ts';
 
 const NO_CHANGES: FieldChanges = { set: [], add: [], remove: new Set() };

@@ -3,13 +3,11 @@
  * or a stored one at the visitor's own pace, or is the one who gets an answer that turns out to be for one alone.
  */
 import type { CauseCode } from '../../shared/causes.ts';
-import type { AnswerReceiver, AnswerSource } from '../http1/answer-source.ts';
+import type { AnswerSource, Asker } from '../http1/answer-source.ts';
 import type { BackendNotes } from '../http1/journal.ts';
 import type { PageOptions } from '../http1/own-answer.ts';
 import { ReaderPace } from '../http1/reader-pace.ts';
-import type { HttpRequestView } from '../http1/request-view.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
-import type { OutgoingRequest } from '../http1/upstream-request.ts';
 import type { CacheOutcome, EndedBy, Phase } from '../observe/record.ts';
 import type { Environment } from '../serving/environment.ts';
 import type { Timed } from '../stream/timer-wheel.ts';
@@ -17,11 +15,6 @@ import type { KeptBody } from './body.ts';
 import { isNotModified, rangeOf } from './conditions.ts';
 import { KeptHead } from './kept-head.ts';
 import type { Plan } from './plan.ts';
-
-/** Whose answer it is: the exchange. */
-export interface Asker extends AnswerReceiver, OutgoingRequest {
-  readonly view: HttpRequestView;
-}
 
 /** What brings its answer: a request for several (`flight.ts`) or for it alone (`alone.ts`). */
 export interface Carrier {

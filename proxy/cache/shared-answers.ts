@@ -3,13 +3,14 @@
  * A request comes here only after it was decided: rules, limits and maintenance are never passed by.
  */
 import type { CompiledService } from '../../shared/routing/decision.ts';
+import type { AnswersForSeveral, Asker } from '../http1/answer-source.ts';
 import type { ResponseHead } from '../http1/response-head.ts';
 import type { Environment } from '../serving/environment.ts';
 import { Budget } from './budget.ts';
 import type { Invalidation } from './invalidations.ts';
 import { KeptHead } from './kept-head.ts';
 import { planOf, uriOf } from './plan.ts';
-import { type Asker, Reader } from './reader.ts';
+import { Reader } from './reader.ts';
 import { ServiceAnswers } from './service-answers.ts';
 
 /** Bytes of answers under way that are kept for more than one visitor, per process. */
@@ -22,7 +23,7 @@ interface Known {
   compiled: CompiledService;
 }
 
-export class SharedAnswers {
+export class SharedAnswers implements AnswersForSeveral {
   readonly #environment: () => Environment;
   readonly #services = new Map<string, Known>();
   readonly #underWay = new Budget(MAX_UNDER_WAY);

@@ -5,11 +5,20 @@
  */
 import type { CauseCode } from '../../shared/causes.ts';
 import type { CacheOutcome, EndedBy, Phase } from '../observe/record.ts';
-import type { UpstreamConnection } from '../upstream/contract.ts';
+import type { PickRequest, UpstreamConnection } from '../upstream/contract.ts';
 import type { FieldLines } from './field-lines.ts';
 import type { BackendNotes } from './journal.ts';
 import type { PageOptions } from './own-answer.ts';
+import type { HttpRequestView } from './request-view.ts';
+import type { RequestWriting } from './request-writer.ts';
 import type { ResponseFraming, ResponseHead } from './response-head.ts';
+
+/** What is sent, and how a backend is picked for it. Stays as it is until the request is over. */
+export interface OutgoingRequest extends RequestWriting {
+  readonly view: PickRequest;
+  /** Monotonic. */
+  readonly startedAt: number;
+}
 
 export interface AnswerSource {
   /** What was noted of the backend that was asked for this very request; null when none was. */
@@ -71,4 +80,17 @@ export interface AnswerReceiver {
   resumeBody(): void;
   /** An exception of ours: the receiver ends the exchange, and with it the source. */
   onException(error: unknown): void;
+}
+
+/** Whose answer it is: the exchange. */
+export interface Asker extends AnswerReceiver, OutgoingRequest {
+  readonly view: HttpRequestView;
+}
+
+/** Answers that several visitors may get: see `cache/shared-answers.ts`. */
+export interface AnswersForSeveral {
+  /** The source of the answer to a request of a service that shares; null when a backend is asked for it alone. */
+  sourceFor(asker: Asker): AnswerSource | null;
+  /** A backend answered a request that was not shared. */
+  forwarded(asker: Asker, head: ResponseHead): void;
 }

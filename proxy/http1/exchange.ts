@@ -11,7 +11,7 @@ import type { PageAnswer } from '../pages/contract.ts';
 import { Ticket } from '../rate/gate.ts';
 import type { Environment } from '../serving/environment.ts';
 import type { UpstreamConnection } from '../upstream/contract.ts';
-import type { AnswerReceiver, AnswerSource } from './answer-source.ts';
+import type { AnswerReceiver, AnswerSource, OutgoingRequest } from './answer-source.ts';
 import { withAdded } from './field-changes.ts';
 import type { FieldLines } from './field-lines.ts';
 import { HeldRequest } from './held-request.ts';
@@ -21,7 +21,7 @@ import { optionsAnswer, ownAnswer, type PageOptions, pageFor } from './own-answe
 import { requestIdFor } from './request-id.ts';
 import type { HttpRequestView } from './request-view.ts';
 import type { ResponseFraming, ResponseHead } from './response-head.ts';
-import { type OutgoingRequest, UpstreamRequest } from './upstream-request.ts';
+import { UpstreamRequest } from './upstream-request.ts';
 import type { Visitor } from './visitor.ts';
 
 export class Exchange implements AnswerReceiver, OutgoingRequest {

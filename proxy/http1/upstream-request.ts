@@ -12,28 +12,20 @@ import type { Timed } from '../stream/timer-wheel.ts';
 import type {
   AcquireOptions,
   Acquirer,
-  PickRequest,
   Ticket,
   Unavailable,
   UpstreamConnection,
 } from '../upstream/contract.ts';
-import type { AnswerReceiver, AnswerSource } from './answer-source.ts';
+import type { AnswerReceiver, AnswerSource, OutgoingRequest } from './answer-source.ts';
 import type { FieldLines } from './field-lines.ts';
 import { BackendNotes } from './journal.ts';
 import { requestOutbox } from './outbox.ts';
 import { ReaderPace } from './reader-pace.ts';
-import { type RequestWriting, writeRequestHead } from './request-writer.ts';
+import { writeRequestHead } from './request-writer.ts';
 import type { ResponseFraming, ResponseHead } from './response-head.ts';
 import { type ResponseEvents, ResponseReader } from './response-reader.ts';
 import { Retries } from './retries.ts';
 import { isSwitchAccepted } from './switch.ts';
-
-/** What is sent, and how a backend is picked for it. Stays as it is until the request is over. */
-export interface OutgoingRequest extends RequestWriting {
-  readonly view: PickRequest;
-  /** Monotonic. */
-  readonly startedAt: number;
-}
 
 const FIRST_TRY: AcquireOptions = { websocket: false, tried: [], fresh: false };
 const FIRST_TUNNEL: AcquireOptions = { ...FIRST_TRY, websocket: true };

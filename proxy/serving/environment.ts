@@ -4,7 +4,7 @@ import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import type { ResolvedLimits } from '../../shared/model/settings.ts';
 import type { Decision, RequestView } from '../../shared/routing/decision.ts';
-import type { SharedAnswers } from '../cache/shared-answers.ts';
+import type { AnswersForSeveral } from '../http1/answer-source.ts';
 import type { Observer } from '../observe/record.ts';
 import type { Pages } from '../pages/contract.ts';
 import type { RateGate } from '../rate/gate.ts';
@@ -25,7 +25,7 @@ export interface Environment {
   readonly publicHttpsPort: number;
   readonly upstreams: Upstreams;
   /** Answers for several visitors; absent: each request is sent for itself. */
-  readonly answers?: SharedAnswers;
+  readonly answers?: AnswersForSeveral;
   readonly pages: Pages;
   readonly observer: Observer;
   readonly timers: TimerWheel;

@@ -3,10 +3,10 @@
  * average and compared with the others. It is out for `passive.offline`, longer each time it happens again, and comes
  * back by time alone: a connection that it accepts proves nothing about its answers.
  */
+import type { Log } from '../../shared/log.ts';
 import type { ResolvedEject } from '../../shared/model/service.ts';
-import type { Timed } from '../stream/timer-wheel.ts';
+import type { Timed, TimerWheel } from '../stream/timer-wheel.ts';
 import type { AnswerSignals } from './contract.ts';
-import type { UpstreamContext } from './endpoint.ts';
 import type { FailureReport } from './failure-report.ts';
 import { MAX_OFFLINE_MS } from './passive-health.ts';
 
@@ -19,11 +19,19 @@ const EVERY_MS = 100;
 /** One that was back for this many times as long as it was out begins again with the shortest time. */
 const FORGIVEN = 2;
 
+/** What it needs of its process; a part of `UpstreamContext`. */
+interface EjectionContext {
+  readonly timers: TimerWheel;
+  readonly log: Log;
+  /** For the other processes of the node. */
+  onFailures(failures: readonly FailureReport[]): void;
+}
+
 /** What it needs of its endpoint. */
 export interface EjectionOwner {
   readonly service: string;
   readonly address: string;
-  readonly context: UpstreamContext;
+  readonly context: EjectionContext;
   readonly offlineMs: number;
   /** Whether so many others are alive that this one may be out. */
   maySpare(maxShare: number): boolean;

@@ -5,7 +5,6 @@
 import { createHash } from 'node:crypto';
 import ipaddr from 'ipaddr.js';
 import type { Rule } from '../model/rule.ts';
-import type { RequestView } from './decision.ts';
 
 /** A rate as the data path holds it. */
 export interface CompiledRate {
@@ -35,8 +34,16 @@ export function compileRate(name: string, { requests, per, by }: NonNullable<Rul
   return { requests, periodMs, by: lower, scope: `${name} ${periodMs} ${lower}` };
 }
 
+/** What of a request says whom it counts for. */
+interface Counted {
+  /** Canonical text of the one client address. */
+  readonly address: string;
+  /** Value of a field by its lower-case name. */
+  header(name: string): string | undefined;
+}
+
 /** Who or what a request counts for. Values of fields are hashed: they may be long, and they may be secrets. */
-export function rateKey(rate: CompiledRate, request: RequestView, domain: string): string {
+export function rateKey(rate: CompiledRate, request: Counted, domain: string): string {
   if (rate.by === 'domain') return `${rate.scope} ${domain}`;
   if (rate.by !== 'client') {
     const value = request.header(rate.by.slice('header:'.length));
