@@ -31,6 +31,11 @@ export async function applyFiles(
       process.stderr.write(`${problems.join('\n')}\n`);
       return 1;
     }
+    // An import or export that failed leaves an empty file behind; that must not mean: delete everything.
+    if (options['prune'] === true && objects.length === 0)
+      throw new WrongUse(
+        `the files hold no object, so --prune would delete all that ${options['owner']} has; 'kontrol delete' does that one by one`,
+      );
     const body = {
       owner: options['owner'],
       prune: options['prune'] === true,

@@ -64,7 +64,7 @@ function readFile(path: string): FileObject[] {
     throw new KontrolError('invalid', `${path}: cannot be read: ${(error as Error).message}`);
   }
   const lines = new LineCounter();
-  const documents = parseAllDocuments(text, { lineCounter: lines });
+  const documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false });
   if (!Array.isArray(documents)) return [];
   return documents.flatMap((document) => objectsOf(path, document, lines));
 }
@@ -86,7 +86,7 @@ function objectsOf(file: string, document: Document.Parsed, lines: LineCounter):
   const nodes = isSeq(list) ? (list.items as Node[]) : [list as Node];
   return nodes.map((node) => {
     if (!isMap(node)) throw new KontrolError('invalid', `${at(node)}: expected an object with a kind`);
-    const input = node.toJS(document, { maxAliasCount: 100 }) as Record<string, unknown>;
+    const input = contentOf(node, document, at(node));
     const kind = kindOf(input['kind']);
     if (kind === undefined)
       throw new KontrolError('invalid', `${at(node)}: kind is one of ${KINDS.join(', ')}`);
@@ -97,6 +97,15 @@ function objectsOf(file: string, document: Document.Parsed, lines: LineCounter):
       where: (path) => at(deepest(node, path)),
     };
   });
+}
+
+/** Throws `invalid` for aliases that name more than can be meant, or what is not there. */
+function contentOf(node: Node, document: Document.Parsed, place: string): Record<string, unknown> {
+  try {
+    return node.toJS(document, { maxAliasCount: 100 }) as Record<string, unknown>;
+  } catch (error) {
+    throw new KontrolError('invalid', `${place}: ${(error as Error).message}`);
+  }
 }
 
 /** The node of a dotted path, or the last one on the way to it. */

@@ -66,6 +66,7 @@ async function showWorkers(
     return 0;
   }
   const { body } = await call<{ items: Item[] }>(connection, 'GET', '/v1/workers');
+  body.items.sort((one, other) => placeOf(one).localeCompare(placeOf(other), 'en', { numeric: true }));
   if (options.json) printJson(body.items);
   else
     printTable(
@@ -82,6 +83,11 @@ async function showWorkers(
       ]),
     );
   return 0;
+}
+
+/** Workers of a service and build stand together. */
+function placeOf(item: Item): string {
+  return `${item['service']} ${item['key']} ${item['address']}`;
 }
 
 /** A certificate with what people look for in it. */

@@ -5,6 +5,7 @@
  */
 import { KontrolError } from '../shared/errors.ts';
 import { packageVersion } from '../shared/package-root.ts';
+import { BrokenOutput } from './broken-output.ts';
 import { COMMANDS, findCommand } from './commands.ts';
 import { WrongUse } from './wrong-use.ts';
 
@@ -33,9 +34,10 @@ function overview(): string {
   return `kontrol ${packageVersion()}: a platform proxy\n\n${lines.join('\n')}\n\n'kontrol COMMAND --help' tells more.\n`;
 }
 
+const output = new BrokenOutput(process.stdout, process.stderr);
 main(process.argv.slice(2)).then(
   (code) => {
-    process.exitCode = code;
+    process.exitCode = output.exitCode(code);
     // The channel to `kontrol up` would keep this process alive.
     if (process.connected) process.disconnect();
   },

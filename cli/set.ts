@@ -141,6 +141,8 @@ export function parseFields(texts: readonly string[]): Fields {
 
 function parseValue(path: string, field: string, text: string): unknown {
   if (text.startsWith('@')) return textOf(path, text.slice(1));
+  // Labels are text: a number that the API would refuse is meant as it is written.
+  if (path.startsWith('labels.') && text !== 'null' && !text.startsWith('"')) return text;
   try {
     return JSON.parse(text);
   } catch {

@@ -80,6 +80,8 @@ function problemsIn({ nodes, alarms }: Status): string[] {
 
 /** Events as they come; where they cannot be had, what a look every two seconds shows. */
 async function watch(connection: Connection, json: boolean, first: Status): Promise<number> {
+  // Nothing else ends a watch that nobody reads any more.
+  process.stdout.once('error', () => process.exit(0));
   const show = (event: WatchedEvent) =>
     process.stdout.write(json ? `${JSON.stringify(event)}\n` : `${lineOf(event)}\n`);
   const reason = await watchEvents(connection, show);

@@ -1,4 +1,5 @@
 /** `kontrol token [create|delete]`: tokens of the API. The text of a new one is shown once. */
+import { parseDuration } from '../shared/units.ts';
 import { clientCommand, runClient } from './client-command.ts';
 import { call } from './connection.ts';
 import { ago, cell, printJson, printTable } from './output.ts';
@@ -17,14 +18,17 @@ export async function run(argv: readonly string[]): Promise<number> {
     .argument('[name]')
     .option('--role <role>', 'viewer | operator | admin | worker', 'viewer')
     .option('--service <name>', 'role worker: the one service it may register for')
-    .option('--expires <time>', 'ISO time, like 2027-01-01T00:00:00Z');
+    .option(
+      '--expires <time>',
+      'after how long, like 90d, or when, like 2027-01-01T00:00:00Z; default: never',
+    );
   return runClient(command, argv, async (connection, options, [action, name]) => {
     if (action === 'create' && name !== undefined) {
       const { body } = await call<Record<string, unknown>>(connection, 'POST', '/v1/tokens', {
         name,
         role: options['role'],
         service: options['service'],
-        expires: options['expires'],
+        expires: expiryOf(options['expires'] as string | undefined, Date.now()),
       });
       if (options.json) printJson(body);
       else process.stdout.write(`${String(body['token'])}\n`);
@@ -56,4 +60,12 @@ export async function run(argv: readonly string[]): Promise<number> {
     }
     return 0;
   });
+}
+
+/** `90d` from now as the ISO time that the API takes; anything else as it is, for the API to judge. */
+export function expiryOf(text: string | undefined, now: number): string | undefined {
+  if (text === undefined || /^\d+$/.test(text)) return text;
+  const ms = parseDuration(text);
+  const at = new Date(now + (ms ?? Number.NaN));
+  return Number.isNaN(at.getTime()) ? text : at.toISOString();
 }
