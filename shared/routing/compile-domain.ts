@@ -119,7 +119,14 @@ export class CompiledRoute {
   readonly index: number;
   readonly domain: string;
 
-  constructor(domain: string, index: number, route: Route, hsts: HstsField | null) {
+  /** `responseSecure` is that of the domain; a route that says nothing about fields has the very same one. */
+  constructor(
+    domain: string,
+    index: number,
+    route: Route,
+    hsts: HstsField | null,
+    responseSecure: FieldChanges | null,
+  ) {
     this.domain = domain;
     this.index = index;
     this.methods = route.methods === undefined ? null : new Set(route.methods);
@@ -130,7 +137,7 @@ export class CompiledRoute {
     this.change = pathChangeOf(route);
     this.request = compileFields(route.request, null);
     this.response = compileFields(route.response, null);
-    this.responseSecure = compileFields(route.response, hsts);
+    this.responseSecure = route.response === undefined ? responseSecure : compileFields(route.response, hsts);
     this.followsPath = this.change !== null || (this.target.type === 'redirect' && this.target.keepPath);
     this.#conditional =
       this.methods !== null ||
@@ -161,7 +168,10 @@ function namesOf(names: readonly string[] | undefined): readonly string[] {
 /** Compiles a domain. Throws an Error that says what cannot be used. */
 export function compileDomain(doc: Domain): CompiledDomain {
   const hsts = hstsField(doc);
-  const routes = (doc.routes ?? []).map((route, index) => new CompiledRoute(doc.name, index, route, hsts));
+  const responseSecure = compileFields(undefined, hsts);
+  const routes = (doc.routes ?? []).map(
+    (route, index) => new CompiledRoute(doc.name, index, route, hsts, responseSecure),
+  );
   const maintenance = compileMaintenance(doc.maintenance);
   return {
     broken: null,
@@ -181,7 +191,7 @@ export function compileDomain(doc: Domain): CompiledDomain {
     ),
     name: doc.name,
     view: null,
-    responseSecure: compileFields(undefined, hsts),
+    responseSecure,
     pages: doc.pages ?? null,
     limits: doc.limits ?? null,
     routes,
@@ -222,8 +232,12 @@ export function compilePath(text: string): PathMatch {
   return { type: exact ? 'exact' : 'prefix', path: normaliseWritten(path) };
 }
 
-/** People write paths in Unicode; requests carry UTF-8 in escapes. */
+/**
+ * People write paths in Unicode; requests carry UTF-8 in escapes. Nearly all are in normal form, and stay the strings
+ * they are: many domains have the same ones.
+ */
 function normaliseWritten(path: string): string {
+  if (normalisePath(path) === null) return path;
   const bytes = Buffer.from(path, 'utf8').toString('latin1');
   return normalisePath(bytes)?.path ?? bytes;
 }
@@ -281,6 +295,9 @@ function hstsField(doc: Domain): HstsField | null {
   return ['strict-transport-security', value.join('; ')];
 }
 
+const NO_FIELDS: FieldChanges['set'] = [];
+const NO_REMOVALS: FieldChanges['remove'] = new Set();
+
 function compileFields(changes: Route['response'], hsts: HstsField | null): FieldChanges | null {
   const set = new Map(Object.entries(changes?.set ?? {}));
   const remove = new Set(changes?.remove ?? []);
@@ -288,5 +305,9 @@ function compileFields(changes: Route['response'], hsts: HstsField | null): Fiel
   if (hsts !== null && !set.has(hsts[0]) && !remove.has(hsts[0])) set.set(hsts[0], hsts[1]);
   const add = Object.entries(changes?.add ?? {});
   if (set.size === 0 && add.length === 0 && remove.size === 0) return null;
-  return { set: [...set], add, remove };
+  return {
+    set: set.size === 0 ? NO_FIELDS : [...set],
+    add: add.length === 0 ? NO_FIELDS : add,
+    remove: remove.size === 0 ? NO_REMOVALS : remove,
+  };
 }

@@ -37,8 +37,9 @@ export class PathIndex<C extends PathCandidate<R>, R> {
   readonly hasRegexes: boolean;
   /** A bit for each prefix and exact path (`bitOf`): by it alone most paths are told to be none of them. */
   readonly #bits: number;
-  /** Those of the prefix "/". */
-  readonly #root: Chain<C> | null;
+  /** Of those of the prefix "/" the one tried first, and the others: nearly every domain has one for all paths. */
+  readonly #root: C | null;
+  readonly #otherRoots: Chain<C> | null;
   readonly #exact: ReadonlyMap<string, Chain<C>> | null;
   readonly #regexes: readonly { readonly pattern: Pattern; readonly candidate: C }[] | null;
   readonly #prefixes: ReadonlyMap<string, Chain<C>> | null;
@@ -81,7 +82,8 @@ export class PathIndex<C extends PathCandidate<R>, R> {
     }
     this.hasRegexes = regexes.length > 0 || lesser?.hasRegexes === true;
     this.#bits = bits;
-    this.#root = root;
+    this.#root = root?.candidate ?? null;
+    this.#otherRoots = root?.next ?? null;
     this.#exact = exact.size > 0 ? exact : null;
     this.#regexes = regexes.length > 0 ? regexes.reverse() : null;
     this.#prefixes = prefixes.size > 0 ? prefixes : null;
@@ -114,7 +116,8 @@ export class PathIndex<C extends PathCandidate<R>, R> {
       const found = this.#findPrefix(this.#prefixes, path, request);
       if (found !== null) return found;
     }
-    return path.charCodeAt(0) === SLASH ? firstAccepting(this.#root, request) : null;
+    if (this.#root === null || path.charCodeAt(0) !== SLASH) return null;
+    return this.#root.accepts(request) ? this.#root : firstAccepting(this.#otherRoots, request);
   }
 
   /** By the longest prefix that fits: one that ends where a segment does, as "/api" and "/api/" do in "/api/x". */
