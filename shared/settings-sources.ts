@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { KontrolError } from './errors.ts';
+import { nearest } from './nearest.ts';
 import { showable } from './settings-values.ts';
 
 /** What must be known of a setting to find it. */
@@ -189,31 +190,4 @@ function parseFile(file: string, place: string, from: string): Record<string, un
     throw invalid(`${place}: expected a map of settings like "http: :8080"`);
   }
   return value as Record<string, unknown>;
-}
-
-/** The candidate that is at most two edits away, or null. */
-export function nearest(text: string, candidates: readonly string[]): string | null {
-  let best: string | null = null;
-  let least = 3;
-  for (const candidate of candidates) {
-    const distance = editDistance(text.slice(0, 64).toLowerCase(), candidate.toLowerCase());
-    if (distance < least) {
-      least = distance;
-      best = candidate;
-    }
-  }
-  return best;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const same = a[i - 1] === b[j - 1] ? 0 : 1;
-      next.push(Math.min((next[j - 1] as number) + 1, (row[j] as number) + 1, (row[j - 1] as number) + same));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
 }

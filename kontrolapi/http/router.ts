@@ -155,7 +155,7 @@ function checkBody(operation: Operation, given: Record<string, unknown> | undefi
 function check(schema: z.ZodType, input: unknown, message: string): unknown {
   const result = schema.safeParse(input);
   if (result.success) return result.data;
-  throw new KontrolError('invalid', message, problemsOf(result.error));
+  throw new KontrolError('invalid', message, problemsOf(result.error, schema));
 }
 
 /** The query as plain strings; a parameter that stands twice is a list. */

@@ -24,7 +24,10 @@ export function certificateRules(live: LiveStore, secret: string | null, clock: 
     inputSchema: certificateInputSchema,
     async prepare(input, present, keep) {
       const parsed = certificateInputSchema.safeParse(input);
-      if (!parsed.success) throw new KontrolError('invalid', undefined, problemsOf(parsed.error));
+      if (!parsed.success) {
+        const problems = problemsOf(parsed.error, certificateInputSchema);
+        throw new KontrolError('invalid', undefined, problems);
+      }
       const { key: given, keyDigest: named, ...rest } = parsed.data;
       const leaf = readChain(rest.certificate);
       if (given !== undefined) {

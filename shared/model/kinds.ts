@@ -9,6 +9,7 @@ import { patternBudgetProblem } from './pattern-budget.ts';
 import { type Rule, ruleSchema } from './rule.ts';
 import { type Service, serviceSchema } from './service.ts';
 import { type Settings, settingsSchema } from './settings.ts';
+import { unknownField } from './unknown-field.ts';
 
 /** Every kind of object that revisions change, in an order in which references point backwards. */
 export const KINDS = ['rule', 'page', 'certificate', 'service', 'listener', 'domain', 'settings'] as const;
@@ -48,6 +49,9 @@ export const SCHEMAS: { readonly [K in Kind]: z.ZodType<ObjectOf[K]> } = {
   settings: settingsSchema as z.ZodType<Settings>,
 };
 
+/** Unknown fields of one object that it is guessed for what was meant. */
+const MAX_GUESSES = 20;
+
 export type ParseResult<T> =
   | {
       readonly ok: true;
@@ -75,7 +79,8 @@ export function parseObject<K extends Kind>(
     const result = schema.safeParse(candidate);
     if (result.success) return { ok: true, value: result.data, ignored };
     const extra = result.error.issues.filter((issue) => issue.code === 'unrecognized_keys');
-    if (unknown === 'refuse' || extra.length === 0) return { ok: false, problems: problemsOf(result.error) };
+    if (unknown === 'refuse' || extra.length === 0)
+      return { ok: false, problems: problemsOf(result.error, schema) };
     candidate = structuredClone(candidate);
     for (const issue of extra) {
       for (const key of (issue as unknown as { keys: string[] }).keys) {
@@ -97,15 +102,21 @@ function removeAt(root: unknown, path: readonly PropertyKey[]): void {
   delete at[path.at(-1) as PropertyKey];
 }
 
-/** The problems of a failed validation, with dotted paths; those inside a union are unfolded. */
-export function problemsOf(error: z.ZodError): FieldProblem[] {
+/**
+ * The problems of a failed validation, with dotted paths; those inside a union are unfolded. With the schema, unknown
+ * fields come with the one that was probably meant.
+ */
+export function problemsOf(error: z.ZodError, schema: z.ZodType | null = null): FieldProblem[] {
   const problems: FieldProblem[] = [];
+  let guesses = MAX_GUESSES;
   const walk = (issues: readonly z.core.$ZodIssue[], prefix: readonly PropertyKey[]): void => {
     for (const issue of issues) {
       const path = [...prefix, ...issue.path];
       if (issue.code === 'unrecognized_keys') {
-        for (const key of issue.keys)
-          problems.push({ path: [...path, key].join('.'), message: 'unknown field' });
+        for (const key of issue.keys) {
+          const message = unknownField(guesses-- > 0 ? schema : null, path, key);
+          problems.push({ path: [...path, key].join('.'), message });
+        }
       } else if (issue.code === 'invalid_union' && issue.errors.length > 0) {
         // The branch that got furthest is the one the author meant.
         const deepest = issue.errors.reduce((best, branch) => (depth(branch) > depth(best) ? branch : best));

@@ -94,5 +94,7 @@ test('health checks without a type are of type tcp, and a typo in them is named'
   assert.equal(resolve({ health: { interval: '3s' } }).health.type, 'tcp');
   const typo = parseObject('service', { name: 's', health: { intervall: '3s' } });
   assert.ok(!typo.ok);
-  assert.deepEqual(typo.problems, [{ path: 'health.intervall', message: 'unknown field' }]);
+  assert.deepEqual(typo.problems, [
+    { path: 'health.intervall', message: 'unknown field; did you mean "interval"?' },
+  ]);
 });
