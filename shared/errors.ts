@@ -62,17 +62,20 @@ export interface FieldProblem {
 export class KontrolError extends Error {
   readonly code: ErrorCode;
   readonly problems: readonly FieldProblem[];
+  /** Seconds after which another attempt makes sense; null when the code alone says it. */
+  readonly retryAfter: number | null;
   override readonly name = 'KontrolError';
 
   constructor(
     code: ErrorCode,
     message?: string,
     problems: readonly FieldProblem[] = [],
-    options?: ErrorOptions,
+    options?: ErrorOptions & { readonly retryAfter?: number },
   ) {
     super(message ?? ERRORS[code].title, options);
     this.code = code;
     this.problems = problems;
+    this.retryAfter = options?.retryAfter ?? null;
   }
 
   get status(): number {

@@ -19,6 +19,18 @@ test('a user is refused after five failures from one address, and may try again 
   limiter.attempt('ann', '192.0.2.1');
 });
 
+test('who is refused hears when the window ends, in the message and in Retry-After', () => {
+  const clock = new ManualClock();
+  const limiter = new LoginLimiter(clock);
+  fail(limiter, 5, 'ann', '192.0.2.1');
+  clock.advance(5 * 60_000);
+  assert.throws(() => limiter.attempt('ann', '192.0.2.1'), {
+    ...refused,
+    retryAfter: 600,
+    message: /in 10 min$/,
+  });
+});
+
 test('an address is refused after thirty failures, whatever users it names', () => {
   const limiter = new LoginLimiter(new ManualClock());
   for (let user = 0; user < 30; user++) limiter.attempt(`user${user}`, '192.0.2.1');

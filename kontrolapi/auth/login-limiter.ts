@@ -36,8 +36,13 @@ export class LoginLimiter {
       // Only looked at: an attempt that is refused must not push out what is counted, its own address first.
       const counter = this.#running(key);
       if (counter === undefined || counter.failures < limit) continue;
-      const minutes = Math.ceil((counter.until - this.#clock.monotonic()) / 60_000);
-      throw new KontrolError('rate_limited', `Too many failed logins; try again in ${minutes} min`);
+      const retryAfter = Math.ceil((counter.until - this.#clock.monotonic()) / 1_000);
+      throw new KontrolError(
+        'rate_limited',
+        `Too many failed logins; try again in ${Math.ceil(retryAfter / 60)} min`,
+        [],
+        { retryAfter },
+      );
     }
     for (const [key] of limits) this.#counter(key).failures++;
   }

@@ -36,7 +36,7 @@ export function sendProblem(response: ServerResponse, error: KontrolError, reque
   response.statusCode = entry.status;
   if (entry.status === 401) response.setHeader('WWW-Authenticate', 'Bearer realm="kontrol"');
   if (entry.status === 503) response.setHeader('Retry-After', '2');
-  if (entry.status === 429) response.setHeader('Retry-After', '60');
+  if (entry.status === 429) response.setHeader('Retry-After', String(error.retryAfter ?? 60));
   response.setHeader('Content-Type', 'application/problem+json');
   response.end(JSON.stringify(body));
 }
