@@ -30,13 +30,14 @@ export function settingsRules(live: LiveStore, settings: SettingsOfProcess): Kin
       const stored: Record<string, unknown> = { ...rest };
       if (smtp !== undefined && smtp !== null) {
         const { password, passwordRef, ...server } = smtp;
-        const ref = await keeper.reference(password, passwordRef, 'alerts.smtp.password');
+        const purpose = `smtp ${server.host.toLowerCase()}`;
+        const ref = await keeper.reference(password, passwordRef, purpose, 'alerts.smtp.password');
         stored['smtp'] = ref === null ? server : { ...server, passwordRef: ref };
       } else if (smtp === null) stored['smtp'] = null;
       if (webhooks !== undefined) {
         const kept: unknown[] = [];
         for (const [index, { secret, secretRef, ...hook }] of webhooks.entries()) {
-          const ref = await keeper.reference(secret, secretRef, `alerts.webhooks.${index}.secret`);
+          const ref = await keeper.reference(secret, secretRef, 'webhook', `alerts.webhooks.${index}.secret`);
           kept.push(ref === null ? hook : { ...hook, secretRef: ref });
         }
         stored['webhooks'] = kept;
@@ -61,6 +62,9 @@ export function settingsRules(live: LiveStore, settings: SettingsOfProcess): Kin
   };
 }
 
+/** Beside a sealed secret: what it may be used for. A password would else go to whatever server is named with it. */
+const PURPOSE_FIELD = 'purpose';
+
 /** Keeps secrets under random names: a digest would tell who can guess a password that the guess is right. */
 class SecretKeeper {
   readonly #live: LiveStore;
@@ -76,25 +80,36 @@ class SecretKeeper {
   }
 
   /** The name to store for what was given; null for none. */
-  async reference(given: string | undefined, ref: string | undefined, path: string): Promise<string | null> {
+  async reference(
+    given: string | undefined,
+    ref: string | undefined,
+    purpose: string,
+    path: string,
+  ): Promise<string | null> {
     if (given === undefined) {
       if (ref === undefined) return null;
-      if ((await this.#read(ref)) !== null) return ref;
-      throw new KontrolError('invalid', undefined, [
-        { path, message: 'the secret that was stored is gone or cannot be opened; send it again' },
-      ]);
+      if ((await this.#read(ref, purpose)) !== null) return ref;
+      const message =
+        'the secret that was stored is gone, is for another server, or cannot be opened; send it again';
+      throw new KontrolError('invalid', undefined, [{ path, message }]);
     }
     // The same secret sent again changes nothing, or applying a file twice would.
-    for (const known of this.#known) if ((await this.#read(known)) === given) return known;
+    for (const known of this.#known) if ((await this.#read(known, purpose)) === given) return known;
     const fresh = randomBytes(16).toString('hex');
     if (this.#keep)
-      await this.#live.put('secrets', alertSecret(fresh), { [SEALED_FIELD]: seal(given, this.#secret) });
+      await this.#live.put('secrets', alertSecret(fresh), {
+        [SEALED_FIELD]: seal(given, this.#secret),
+        [PURPOSE_FIELD]: purpose,
+      });
     return fresh;
   }
 
-  async #read(ref: string): Promise<string | null> {
-    const sealed = (await this.#live.get('secrets', alertSecret(ref)))?.[SEALED_FIELD];
+  async #read(ref: string, purpose: string): Promise<string | null> {
+    const kept = await this.#live.get('secrets', alertSecret(ref));
+    const sealed = kept?.[SEALED_FIELD];
     if (typeof sealed !== 'string') return null;
+    // Those of before have none.
+    if ((kept?.[PURPOSE_FIELD] ?? purpose) !== purpose) return null;
     try {
       return open(sealed, this.#secret);
     } catch {

@@ -70,6 +70,25 @@ test('secrets of alerts are in no answer, revision or export, and sending them a
   assert.match(JSON.stringify(refused.body), /send it again/);
 });
 
+test('a stored password goes to no other server, and no stored secret to another purpose', async () => {
+  await cluster.ok('PATCH', '/v1/settings', settings());
+  const { smtp, webhooks } = (await cluster.ok('GET', '/v1/settings')).body.alerts;
+  await cluster.ok('PATCH', '/v1/settings', { alerts: { smtp: { from: 'other@example.com' } } });
+  const [{ secretRef }] = webhooks;
+  const attempts = [
+    { smtp: { host: 'evil.example' } },
+    { smtp: { ...smtp, passwordRef: secretRef } },
+    { webhooks: [{ url: hook.url(), secretRef: smtp.passwordRef }] },
+  ];
+  for (const alerts of attempts) {
+    const reply = await cluster.call('PATCH', '/v1/settings', { alerts });
+    assert.equal(reply.status, 400, JSON.stringify(alerts));
+    assert.match(JSON.stringify(reply.body), /for another server/);
+  }
+  const sent = { smtp: { host: 'mail.example', password: 'of the new one' } };
+  await cluster.ok('PATCH', '/v1/settings?dryRun=1', { alerts: sent });
+});
+
 test('webhooks and mail servers at refused addresses are refused when saved', async () => {
   const urls = ['http://169.254.169.254/latest', `http://127.0.0.1:${cluster.apiPort}/`, 'http://[fe80::1]/'];
   for (const url of urls) {
