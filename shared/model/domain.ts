@@ -72,7 +72,7 @@ const headerChanges = z.strictObject({
 const redirect = z
   .strictObject({
     to: fieldValue().refine(
-      (to) => /^(https?:\/\/[^/?#]|\/)[\x21-\x7e]*$/.test(to),
+      (to) => /^(https?:\/\/(?![/?#])[\x21-\x7e]|\/)[\x21-\x7e]*$/.test(to),
       'a redirect goes to http://…, https://… or /…, in visible ASCII',
     ),
     status: z
