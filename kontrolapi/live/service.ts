@@ -126,15 +126,21 @@ export class LiveService {
   async #check(request: IncomingMessage): Promise<z.output<typeof query>> {
     const [path, text = ''] = (request.url ?? '').split('?', 2);
     if (path !== PATH) throw new KontrolError('not_found', `Live events are at ${PATH}`);
-    if (this.#closed || this.#listeners.size >= MAX_LISTENERS)
-      throw new KontrolError('rate_limited', 'Too many listen here already; try another kontrolapi');
+    this.#refuseTooMany();
     refuseOtherPages(request);
     const caller = await this.#context.auth.identify(request);
+    // Others came, or the end, while the store was asked.
+    this.#refuseTooMany();
     if (!READERS.includes(caller.role))
       throw new KontrolError('forbidden', `${caller.name} has the role ${caller.role}, which does not read`);
     const asked = query.safeParse(Object.fromEntries(new URLSearchParams(text)));
     if (!asked.success) throw new KontrolError('invalid', 'The query is not valid', problemsOf(asked.error));
     return asked.data;
+  }
+
+  #refuseTooMany(): void {
+    if (this.#closed || this.#listeners.size >= MAX_LISTENERS)
+      throw new KontrolError('rate_limited', 'Too many listen here already; try another kontrolapi');
   }
 
   /** Begins with a greeting that says where the changes stand, then what came after `since`. */
