@@ -8,6 +8,7 @@ import { Redis } from 'ioredis';
 import { type Cluster, visit } from '../cluster.ts';
 import type { MongoService, RedisService } from '../services/index.ts';
 import { doubled, type TestBackend } from './backends.ts';
+import { restored } from './changes.ts';
 import { type LoadOptions, type Outcome, summarise } from './load.ts';
 import type { Relay } from './relay.ts';
 
@@ -115,6 +116,16 @@ function onlyOpenFailed(outcomes: readonly Outcome[]): void {
   assert.deepEqual(late, [], 'a request begun after the kill failed');
 }
 
+/** As many serving processes as before, and a change reaches them. */
+async function replaced(stage: Stage, processes: number): Promise<void> {
+  const node = firstNode(stage);
+  await stage.cluster.until(
+    `${processes} serving processes`,
+    () => stage.cluster.pids(node, 'serving').filter(runs).length === processes,
+  );
+  await restored(stage);
+}
+
 export const CASES: readonly FaultCase[] = [
   {
     name: 'a backend is killed and comes back',
@@ -171,6 +182,7 @@ export const CASES: readonly FaultCase[] = [
       await stage.services.mongo.restart();
     },
     judge: nothingFailed,
+    afterwards: restored,
   },
   {
     name: 'Redis is killed and comes back',
@@ -181,6 +193,7 @@ export const CASES: readonly FaultCase[] = [
       await stage.services.redis.restart();
     },
     judge: nothingFailed,
+    afterwards: restored,
   },
   {
     name: 'kontrolapi is killed and comes back',
@@ -191,6 +204,7 @@ export const CASES: readonly FaultCase[] = [
       await stage.cluster.startApi();
     },
     judge: nothingFailed,
+    afterwards: restored,
   },
   {
     name: 'MongoDB, Redis and kontrolapi are killed together and come back',
@@ -203,14 +217,20 @@ export const CASES: readonly FaultCase[] = [
       await stage.cluster.startApi();
     },
     judge: nothingFailed,
+    afterwards: restored,
   },
   {
-    name: 'the sync process is killed',
+    name: 'the sync process is killed: another takes its place',
     async disturb(stage) {
+      const before = stage.cluster.pids(firstNode(stage), 'sync');
       await stage.at(0.3);
       await killOne(stage, 'sync');
+      await stage.cluster.until('there is another sync process', () =>
+        stage.cluster.pids(firstNode(stage), 'sync').some((pid) => !before.includes(pid)),
+      );
     },
     judge: nothingFailed,
+    afterwards: restored,
   },
   {
     name: 'the primary is killed: serving goes on, and a new primary takes over afterwards',
@@ -255,6 +275,7 @@ export const CASES: readonly FaultCase[] = [
       await killOne(stage, 'serving');
     },
     judge: onlyOpenFailed,
+    afterwards: (stage) => replaced(stage, 2),
   },
   {
     name: 'the only serving process is killed: only what was open in it fails',
@@ -264,14 +285,23 @@ export const CASES: readonly FaultCase[] = [
       await killOne(stage, 'serving');
     },
     judge: onlyOpenFailed,
+    afterwards: (stage) => replaced(stage, 1),
   },
   {
-    name: 'a rolling restart',
+    name: 'a rolling restart: every serving process is another one afterwards',
     async disturb(stage) {
+      const node = firstNode(stage);
+      const before = stage.cluster.pids(node, 'serving');
+      assert.equal(before.length, 2);
       await stage.at(0.2);
-      firstNode(stage).command.process.kill('SIGHUP');
+      node.command.process.kill('SIGHUP');
+      await stage.cluster.until('the earlier serving processes have left', () => !before.some(runs));
     },
     judge: nothingFailed,
+    async afterwards(stage) {
+      assert.equal(stage.cluster.pids(firstNode(stage), 'serving').length, 2);
+      await restored(stage);
+    },
   },
   {
     name: 'a storm of updateProxy messages, half of them garbage',
@@ -290,6 +320,7 @@ export const CASES: readonly FaultCase[] = [
       redis.disconnect();
     },
     judge: nothingFailed,
+    afterwards: restored,
   },
 ];
 

@@ -7,6 +7,8 @@
  */
 import { Agent, type IncomingMessage, request } from 'node:http';
 
+const GONE: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE']);
+
 export interface LoadOptions {
   readonly ports: readonly number[];
   readonly host: string;
@@ -113,7 +115,8 @@ export class Load {
       });
       const fail = (error: Error & { code?: string }) => {
         outcome.error = error.code ?? error.message;
-        resolve(call.reusedSocket ? 'reused' : null);
+        // Nothing but a connection that was gone: an answer that does not come is a failure on any connection.
+        resolve(call.reusedSocket && GONE.has(error.code ?? '') ? 'reused' : null);
       };
       call.on('timeout', () => call.destroy(Object.assign(new Error('no answer'), { code: 'TIMEOUT' })));
       call.on('error', fail);

@@ -7,46 +7,16 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type NodeOfCluster, visit } from '../cluster.ts';
 import { type FaultCase, firstNode, nothingFailed, type Stage } from './cases.ts';
+import { lastWritten, live, restored, write } from './changes.ts';
 import type { RelayMode } from './relay.ts';
 
-/** A write is answered within 5 s; the rest is room for a busy machine. */
-const ANSWER_MS = 10_000;
 const MODES: readonly (readonly [RelayMode, string])[] = [
   ['slow', 'answers 3 s late'],
   ['frozen', 'freezes with its connections open'],
   ['reset', 'resets every connection'],
   ['garbage', 'answers garbage'],
 ];
-
-const written = new WeakMap<Stage, number>();
-
-/** Writes a domain of its own; answers the status. */
-async function write(stage: Stage): Promise<number> {
-  const number = (written.get(stage) ?? 0) + 1;
-  written.set(stage, number);
-  const domain = { routes: [{ path: '/', answer: { body: `number ${number}` } }] };
-  const began = performance.now();
-  const { status } = await stage.cluster.call('PUT', `/v1/domains/n${number}.example.com`, domain);
-  assert.ok(performance.now() - began < ANSWER_MS, `the API took ${performance.now() - began} ms`);
-  return status;
-}
-
-const serves = async (node: NodeOfCluster, number: number) =>
-  (await visit(node.http, `n${number}.example.com`)).body === `number ${number}`;
-
-/** The last write is live on all nodes. */
-async function live(stage: Stage): Promise<void> {
-  const number = written.get(stage) ?? 0;
-  for (const node of stage.cluster.nodes)
-    await stage.cluster.until(`${node.name} serves write ${number}`, () => serves(node, number));
-}
-
-async function restored(stage: Stage): Promise<void> {
-  await stage.cluster.until('the API writes again', async () => (await write(stage)) < 300);
-  await live(stage);
-}
 
 function mongoCase(mode: RelayMode, what: string): FaultCase {
   return {
@@ -162,7 +132,7 @@ export const RELAY_CASES: readonly FaultCase[] = [
     async afterwards(stage) {
       await restored(stage);
       const copy = join(stage.cluster.data, firstNode(stage).name, 'last-known-good.json');
-      const last = `n${written.get(stage)}.example.com`;
+      const last = `n${lastWritten(stage)}.example.com`;
       await stage.cluster.until('the copy has the last write', () =>
         readFileSync(copy, 'utf8').includes(last),
       );
