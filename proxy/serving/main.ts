@@ -2,10 +2,13 @@
  * Entry of a serving process. Takes orders from the primary; without it goes on serving until a new primary or
  * SIGTERM asks it to leave. No failure of ours ends it.
  */
+import { setFlagsFromString } from 'node:v8';
 import type { PrimaryToServing, StartMessage, ToServing } from '../link/messages.ts';
 import { ServingProcess } from './start.ts';
 
 process.title = 'kontrol serving';
+// What dies young is collected by this thread alone: the helpers it would wait for may have to wait for a processor.
+setFlagsFromString('--no-parallel-scavenge');
 
 let serving: ServingProcess | null = null;
 
