@@ -1,17 +1,32 @@
-/** What this node says of itself in the store: every few seconds, and soon after each change. Failing to is no harm. */
+/**
+ * What this node says of itself in the store: every few seconds, and soon after each change. Failing to is no harm.
+ * That another node says it under the same name is noticed: of two such, `wait=all` asks only whoever wrote last.
+ */
 import type { Clock } from '../../shared/clock.ts';
+import type { Log } from '../../shared/log.ts';
 import type { NodeRecord } from '../../shared/model/live.ts';
 import type { LiveStore } from '../../shared/store/contract.ts';
 
 const EVERY_MS = 4_000;
 /** After a change, at most this often. */
 const SOON_MS = 250;
+/** A sync process and its successor write side by side for less. */
+const TWIN_MS = 15_000;
+/** Somebody who wrote nothing for so long is gone. */
+const TWIN_GONE_MS = 3 * EVERY_MS;
 
 export class NodeReporter {
   readonly #clock: Clock;
+  readonly #log: Log;
   readonly #live: () => LiveStore | null;
   readonly #describe: () => Omit<NodeRecord, 'beat'>;
   #beat: number;
+  /** Of the last record that was written for certain; 0 before. */
+  #written = 0;
+  /** Since when somebody else writes under this name, and when that was seen last. */
+  #twinSince = Number.NEGATIVE_INFINITY;
+  #twinAt = Number.NEGATIVE_INFINITY;
+  #twinTold = false;
   #cancel: (() => void) | null = null;
   #dueAt = Number.POSITIVE_INFINITY;
   #lastAt = Number.NEGATIVE_INFINITY;
@@ -20,8 +35,14 @@ export class NodeReporter {
   #again = false;
   #closed = false;
 
-  constructor(clock: Clock, live: () => LiveStore | null, describe: () => Omit<NodeRecord, 'beat'>) {
+  constructor(
+    clock: Clock,
+    log: Log,
+    live: () => LiveStore | null,
+    describe: () => Omit<NodeRecord, 'beat'>,
+  ) {
     this.#clock = clock;
+    this.#log = log;
     this.#live = live;
     this.#describe = describe;
     // Goes on growing when a new process takes over.
@@ -69,6 +90,28 @@ export class NodeReporter {
     if (live === null) return;
     const { _id, ...fields } = this.#describe();
     // The store being away is said by whoever follows it; the record is simply late.
-    await live.put('nodes', _id, { ...fields, beat: ++this.#beat }).catch(() => {});
+    try {
+      const found = this.#written === 0 ? null : await live.get('nodes', _id);
+      if (found !== null && found.beat !== this.#written && found.beat !== this.#beat) this.#foreign(_id);
+      const beat = ++this.#beat;
+      await live.put('nodes', _id, { ...fields, beat });
+      this.#written = beat;
+    } catch {}
+  }
+
+  /** The record is not the one that was written here. */
+  #foreign(name: string): void {
+    const now = this.#clock.monotonic();
+    if (now - this.#twinAt > TWIN_GONE_MS) {
+      this.#twinSince = now;
+      this.#twinTold = false;
+    }
+    this.#twinAt = now;
+    if (this.#twinTold || now - this.#twinSince < TWIN_MS) return;
+    this.#twinTold = true;
+    this.#log.error(
+      'node_name_taken',
+      `another node is named ${name}, too: nobody sees both, and --wait waits for one of them; give each its own --node`,
+    );
   }
 }

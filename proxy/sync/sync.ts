@@ -169,6 +169,7 @@ export class SyncProcess {
     });
     this.#reporter = new NodeReporter(
       clock,
+      log,
       () => this.#store?.live ?? null,
       () => this.#state.record(),
     );
