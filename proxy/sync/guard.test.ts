@@ -146,3 +146,12 @@ test('ten thousand objects are admitted in a bounded time each', () => {
   assert.equal(guard.admit(changes).length, 10_000);
   assert.deepEqual(guard.quarantined(), []);
 });
+
+test('what is said of a quarantined object is what its visitors meet', () => {
+  const said: string[] = [];
+  const guard = new Guard({ ...silentLog, warn: (_, message) => void said.push(message) });
+  guard.admit([{ kind: 'listener', name: 'x', doc: { name: 'x', port: [] } }]);
+  guard.admit([{ kind: 'service', name: 'x', doc: { name: 'x', balance: [] } }]);
+  assert.match(said[0] ?? '', /^listener\/x cannot be used and its port stays closed: /);
+  assert.match(said[1] ?? '', /^service\/x cannot be used and what depends on it answers 503: /);
+});

@@ -13,6 +13,12 @@ import { absurdity, type PlainDocument } from './documents.ts';
 /** Reasons are cut to this many characters: a bad document may have thousands of problems. */
 const MAX_REASON = 300;
 const MAX_CLAIMS = 1_000;
+/** What a visitor meets when an object of these kinds has no good version; of the others: 503. */
+const WITHOUT: Partial<Record<EntryKind, string>> = {
+  listener: 'its port stays closed',
+  certificate: 'its hosts are served with another certificate that fits, or the default one',
+  page: 'the default pages take its place',
+};
 
 /** A new state of an object; null deletes it. */
 export interface ObjectChange {
@@ -213,7 +219,9 @@ export class Guard {
     const known = this.#quarantined.get(key);
     if (known?.reason === reason && known.lastGood === lastGood) return;
     this.#quarantined.set(key, { kind, name, reason, lastGood });
-    const effect = lastGood ? 'its last good version stays in force' : 'what depends on it answers 503';
+    const effect = lastGood
+      ? 'its last good version stays in force'
+      : (WITHOUT[kind] ?? 'what depends on it answers 503');
     this.#log.warn('object_quarantined', `${key} cannot be used and ${effect}: ${reason}`, { object: key });
   }
 }
