@@ -39,6 +39,8 @@ export class Tokens {
   readonly #environmentHash: Buffer | null;
   /** Times of use that are not written yet, by `_id`. */
   readonly #used = new Map<string, number>();
+  /** Settles when the last token that was asked for is there or refused. */
+  #adding: Promise<unknown> = Promise.resolve();
 
   constructor(live: LiveStore, clock: Clock, environmentToken: string | null) {
     this.#live = live;
@@ -77,20 +79,37 @@ export class Tokens {
     return { token, info: await this.add(token, wanted, by) };
   }
 
-  /** Adds a token whose text is given (the file `admin-token` of this machine). */
-  async add(token: string, wanted: NewToken, by: string): Promise<TokenInfo> {
+  /** Adds a token whose text is given (the file `admin-token` of this machine). One at a time. */
+  add(token: string, wanted: NewToken, by: string): Promise<TokenInfo> {
+    const added = this.#adding.then(() => this.#add(token, wanted, by));
+    this.#adding = added.catch(() => {});
+    return added;
+  }
+
+  /** Of two kontrolapi that take one name at the same moment at most one keeps it: each looks again afterwards. */
+  async #add(token: string, wanted: NewToken, by: string): Promise<TokenInfo> {
     const id = sha256(token).toString('hex');
-    const present = await this.#live.list('tokens');
-    if (present.some((document) => document.name === wanted.name && document._id !== id)) {
-      throw new KontrolError(
-        'conflict',
-        `There is a token ${wanted.name} already; delete it or choose another name`,
-      );
-    }
+    await this.#refuseTaken(wanted.name, id);
     const fields = { ...wanted, created: this.#clock.now(), createdBy: by, lastUsed: null };
-    await this.#live.insert('tokens', id, fields);
+    const inserted = await this.#live.insert('tokens', id, fields);
+    try {
+      if (inserted) await this.#refuseTaken(wanted.name, id);
+    } catch (error) {
+      await this.#live.delete('tokens', id);
+      throw error;
+    }
     this.#remembered.forget(id);
     return readToken({ _id: id, v: 1, ...fields }) as TokenInfo;
+  }
+
+  async #refuseTaken(name: string, id: string): Promise<void> {
+    const present = await this.#live.list('tokens');
+    if (present.some((document) => document.name === name && document._id !== id)) {
+      throw new KontrolError(
+        'conflict',
+        `There is a token ${name} already; delete it or choose another name`,
+      );
+    }
   }
 
   /** False when there is no such token. */
