@@ -35,6 +35,9 @@ export interface RegistryContext {
 const DEFAULT_DRAIN_MS = 30_000;
 const MAX_DRAIN_MS = 3_600_000;
 
+/** Every worker's are kept, and listed; a thousand workers with a megabyte each would be all there is. */
+const MAX_META = 64;
+
 const state = z.enum(['starting', 'ready']);
 const registration = z.strictObject({
   service: objectName(),
@@ -46,7 +49,11 @@ const registration = z.strictObject({
   version: z.string().max(256).optional().describe('for mode version'),
   mode: z.enum(START_MODES).optional().describe('default many'),
   weight: z.number().int().min(0).max(1_000).optional().describe('default 1'),
-  meta: z.record(z.string().max(128), z.string().max(1_024)).optional(),
+  meta: z
+    .record(z.string().max(128), z.string().max(1_024))
+    .refine((meta) => Object.keys(meta).length <= MAX_META, `meta has at most ${MAX_META} entries`)
+    .optional()
+    .describe(`shown with the worker; at most ${MAX_META} entries`),
   state: state.optional().describe('default starting'),
 });
 const heartbeat = z.strictObject({

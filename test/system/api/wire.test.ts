@@ -121,6 +121,18 @@ test('depth is bounded, names of prototypes are harmless, operators are no strin
   assert.equal((await api.get('/v1/services?q[$gt]=')).status, 400);
 });
 
+test('what a worker tells of itself is bounded, since every kontrolapi keeps and lists it', async () => {
+  const worker = (entries: number) => ({
+    service: 'bounded',
+    port: 3_000,
+    meta: Object.fromEntries(Array.from({ length: entries }, (_, index) => [`m${index}`, 'x'])),
+  });
+  assert.equal((await api.post('/v1/workers', worker(64))).status, 201);
+  const refused = await api.post('/v1/workers', worker(65));
+  assert.equal(refused.status, 400);
+  assert.match(JSON.stringify(refused.body), /meta has at most 64 entries/);
+});
+
 test('the OpenAPI document describes every path with its parameters, roles and bodies', async () => {
   const { body } = await api.get('/openapi.json');
   assert.equal(body.openapi, '3.1.0');
