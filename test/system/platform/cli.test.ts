@@ -191,6 +191,12 @@ routes:
     assert.match(err, /bad\.yaml:10:\d+: routes\.1/);
   }
   await fails(['check', broken], 1, /broken\.yaml:\d+:\d+: /);
+  const alias = (of: string) => `[${Array(9).fill(`*${of}`).join(', ')}]`;
+  const many = file(
+    'many.yaml',
+    `kind: page\nname: p\na: &a [x, x]\nb: &b ${alias('a')}\nc: &c ${alias('b')}\nd: ${alias('c')}\n`,
+  );
+  await fails(['check', many], 1, /^\S.*many\.yaml:1:1: Excessive alias count[^\n]*\n$/);
   await fails(['check', join(folder, 'nowhere.yaml')], 1, /nowhere\.yaml: cannot be read/);
   await fails(['check'], 2, /usage/);
   const good = file('good.yaml', 'kind: service\nname: good\n');
