@@ -103,6 +103,7 @@ for (const guide of [
   'alerts',
   'changes',
   'explain',
+  'access',
 ]) {
   test(`the guide ${guide} says what happens`, async (t) => {
     // Each on a fresh Kontrol, as its reader has it: the numbers of revisions are part of what is shown.
