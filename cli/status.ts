@@ -17,6 +17,8 @@ interface NodeItem {
   readonly processes: readonly { readonly role: string; readonly pid: number }[];
   readonly quarantined: readonly { readonly kind: string; readonly name: string; readonly reason: string }[];
   readonly held: readonly string[];
+  /** Left out by nodes of an earlier version. */
+  readonly trouble?: { readonly down: readonly string[] };
 }
 
 interface Status {
@@ -65,7 +67,24 @@ function print(status: Status): void {
     ]),
   );
   process.stdout.write(`\n${workerLine(status.workers)}\n`);
+  const down = downLine(status.nodes);
+  if (down !== null) process.stdout.write(`${down}\n`);
   for (const line of problemsIn(status)) process.stdout.write(`${line}\n`);
+}
+
+const MAX_DOWN = 10;
+
+/** Services whose backends are all dead for some live node. Nothing is wrong with Kontrol then: the exit code stays. */
+export function downLine(nodes: readonly Pick<NodeItem, 'live' | 'trouble'>[]): string | null {
+  const down = [
+    ...new Set(nodes.flatMap(({ live, trouble }) => (live === false ? [] : (trouble?.down ?? [])))),
+  ].sort();
+  if (down.length === 0) return null;
+  const more = down.length > MAX_DOWN ? ` and ${down.length - MAX_DOWN} more` : '';
+  return `no live backend: ${down
+    .slice(0, MAX_DOWN)
+    .map((name) => cell(name))
+    .join(', ')}${more}`;
 }
 
 /** Each quarantined object is told by itself; alarms that only count them would say it twice. */
