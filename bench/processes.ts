@@ -33,13 +33,29 @@ export function start(
   args: readonly string[],
   options: { cwd?: string; ipc?: boolean } = {},
 ): ChildProcess {
-  return spawn(program, args, {
+  const child = spawn(program, args, {
     cwd: options.cwd,
     env: withSbin(),
     stdio: options.ipc
       ? ['ignore', 'ignore', 'inherit', 'ipc']
       : ['ignore', 'ignore', process.env['BENCH_VERBOSE'] ? 'inherit' : 'ignore'],
   });
+  endWithUs(child);
+  return child;
+}
+
+const running = new Set<ChildProcess>();
+
+/** However this process ends (a time limit, an error that nobody caught), its children end with it. */
+function endWithUs(child: ChildProcess): void {
+  if (process.listenerCount('SIGTERM') === 0) {
+    process.once('SIGTERM', () => process.exit(143));
+    process.once('exit', () => {
+      for (const one of running) one.kill('SIGTERM');
+    });
+  }
+  running.add(child);
+  child.once('exit', () => running.delete(child));
 }
 
 /** Resolves when `port` accepts. */
