@@ -34,6 +34,26 @@ test('a service that any live node finds without backends is down, and urgent', 
   assert.equal(conditions[1]!.title, 'backend 10.0.0.1:80 of service web comes and goes');
 });
 
+test('the certificate that a node reads from its folder is watched like those of the API', () => {
+  const nodes = [
+    { name: 'near', live: true, seq: 10, certificateValidTo: NOW + 6 * DAY },
+    { name: 'over', live: true, seq: 10, certificateValidTo: NOW - DAY },
+    { name: 'far', live: true, seq: 10, certificateValidTo: NOW + 60 * DAY },
+    { name: 'none', live: true, seq: 10, certificateValidTo: null },
+    { name: 'earlier', live: true, seq: 10 },
+    { name: 'dead', live: false, seq: 10, certificateValidTo: NOW },
+  ];
+  const conditions = conditionsOf(seen({ nodes }));
+  assert.deepEqual(
+    conditions.map(({ key, level, urgent, title }) => [key, level, urgent, title]),
+    [
+      ['certificate_file/over', 4, true, 'the default certificate of node over has expired'],
+      ['certificate_file/near', 2, false, 'the default certificate of node near expires within 6 days'],
+    ],
+  );
+  assert.match(conditions[0]?.detail ?? '', /--certs/);
+});
+
 test('a live node that serves an older revision lags, a dead one is lost instead', () => {
   const nodes = [
     { name: 'slow', live: true, seq: 9 },

@@ -24,6 +24,7 @@ export interface SeenNode {
   readonly live: boolean;
   readonly seq?: unknown;
   readonly trouble?: unknown;
+  readonly certificateValidTo?: unknown;
 }
 
 export interface Seen {
@@ -128,26 +129,34 @@ function lagging({ nodes, seq }: Seen): Condition[] {
     }));
 }
 
-function certificates({ view, now }: Seen): Condition[] {
+/** Those of the API, and the default one that each node reads from its folder. */
+function certificates({ view, nodes, now }: Seen): Condition[] {
   const near: Condition[] = [];
   for (const [name, { doc }] of view.entries('certificate')) {
-    const until = validTo(doc['certificate']);
-    if (until === null) continue;
-    const days = (until - now) / DAY_MS;
-    const level = CERTIFICATE_DAYS.filter((limit) => days <= limit).length + (days <= 0 ? 1 : 0);
-    if (level === 0) continue;
-    const left = Math.max(1, Math.ceil(days));
-    const when = days <= 0 ? 'has expired' : `expires within ${left} day${left === 1 ? '' : 's'}`;
-    near.push({
-      key: `certificate/${name}`,
-      urgent: days <= 1,
-      level,
-      title: `certificate ${name} ${when}`,
-      detail: `it is valid until ${new Date(until).toISOString()}; PUT /v1/certificates/${name} with a new one`,
-      ...SHORT,
-    });
+    const advice = `PUT /v1/certificates/${name} with a new one`;
+    near.push(
+      ...expiry(`certificate/${name}`, `certificate ${name}`, validTo(doc['certificate']), now, advice),
+    );
+  }
+  for (const { name, live, certificateValidTo: until } of nodes) {
+    if (!live || typeof until !== 'number') continue;
+    const title = `the default certificate of node ${name}`;
+    const advice = 'put a new cert.pem and key.pem into the folder that its --certs names';
+    near.push(...expiry(`certificate_file/${name}`, title, until, now, advice));
   }
   return near.sort((a, b) => b.level - a.level).slice(0, MAX_OF_KIND);
+}
+
+function expiry(key: string, what: string, until: number | null, now: number, advice: string): Condition[] {
+  if (until === null) return [];
+  const days = (until - now) / DAY_MS;
+  const level = CERTIFICATE_DAYS.filter((limit) => days <= limit).length + (days <= 0 ? 1 : 0);
+  if (level === 0) return [];
+  const left = Math.max(1, Math.ceil(days));
+  const when = days <= 0 ? 'has expired' : `expires within ${left} day${left === 1 ? '' : 's'}`;
+  const title = `${what} ${when}`;
+  const detail = `it is valid until ${new Date(until).toISOString()}; ${advice}`;
+  return [{ key, urgent: days <= 1, level, title, detail, ...SHORT }];
 }
 
 /** Reading a certificate costs a tenth of a millisecond, and they stay the same for months. */

@@ -1,4 +1,5 @@
 /** The default certificate of the certs folder as an entry of the table: read at start, followed from then on. */
+import { X509Certificate } from 'node:crypto';
 import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import type { KeyPair } from '../tls/key-pair.ts';
@@ -11,6 +12,7 @@ export class DefaultCertificate {
   readonly #log: Log;
   readonly #changed: (change: ObjectChange) => void;
   #watcher: PairWatcher | null = null;
+  #validTo: number | null = null;
   #closed = false;
 
   constructor(folder: string, clock: Clock, log: Log, changed: (change: ObjectChange) => void) {
@@ -36,17 +38,33 @@ export class DefaultCertificate {
     });
   }
 
+  /** Until when the certificate in force is valid, in milliseconds since 1970; null when there is none. */
+  get validTo(): number | null {
+    return this.#validTo;
+  }
+
   close(): void {
     this.#closed = true;
     this.#watcher?.close();
   }
 
   #tell(pair: KeyPair | null): void {
+    this.#validTo = pair === null ? null : endOf(pair.certificate);
     const doc = pair === null ? null : { certificate: pair.certificate, key: pair.key };
     this.#changed({ kind: 'defaultCertificate', name: 'default', doc });
   }
 
   #bad(error: Error): void {
     this.#log.warn('certificate_unusable', `the default certificate is left as it was: ${error.message}`);
+  }
+}
+
+/** Null for one that does not say: what is served is decided elsewhere. */
+function endOf(certificate: string): number | null {
+  try {
+    const at = Date.parse(new X509Certificate(certificate).validTo);
+    return Number.isNaN(at) ? null : at;
+  } catch {
+    return null;
   }
 }

@@ -37,6 +37,8 @@ export interface NodeParts {
   /** Whether the last-known-good copy cannot be written. */
   copyFailing(): boolean;
   trouble(): ServiceTrouble;
+  /** Until when the default certificate is valid; null without one. */
+  certificateValidTo(): number | null;
   /** What is quarantined changed. */
   quarantined(list: readonly Quarantined[]): void;
   /** Something that the record says changed. */
@@ -188,6 +190,7 @@ export class NodeState {
       ready: this.readiness().ready,
       held: this.held,
       trouble: this.#parts.trouble(),
+      certificateValidTo: this.#parts.certificateValidTo(),
     };
   }
 }

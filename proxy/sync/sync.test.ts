@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -83,6 +84,10 @@ test('a default certificate alone is no table: the node still says that there is
   );
   world.away = false;
   await until('it comes with the table', () => process.table.has('defaultCertificate/default'));
+  const end = Date.parse(new X509Certificate(pems.cert).validTo);
+  await until('the record says how long it is valid', async () => {
+    return (await world.store.live.get('nodes', 'n1'))?.['certificateValidTo'] === end;
+  });
   await until('HTTPS may open', () => JSON.stringify(primary.heard).includes('"type":"https"'));
 });
 

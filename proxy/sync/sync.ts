@@ -160,6 +160,7 @@ export class SyncProcess {
       bus: () => this.#bus,
       copyFailing: () => this.#copies.failing,
       trouble: () => this.#trouble.report(),
+      certificateValidTo: () => this.#defaultCertificate.validTo,
       quarantined: (quarantined) => this.#outbox.toPrimary({ type: 'quarantine', quarantined }),
       changed: () => this.#reporter.touch(),
     });

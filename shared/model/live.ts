@@ -74,6 +74,11 @@ export interface NodeRecord {
   readonly held: readonly string[];
   /** What visitors may be about to notice; left out by nodes of an earlier version. */
   readonly trouble?: ServiceTrouble;
+  /**
+   * Until when the certificate of the folder `--certs` is valid, in milliseconds since 1970; null without one, left
+   * out by nodes of an earlier version.
+   */
+  readonly certificateValidTo?: number | null;
   /** Increases with every write; readers time its changes on their own clock. */
   readonly beat: number;
 }
