@@ -58,6 +58,8 @@ export class Flight implements AnswerReceiver, Carrier {
   #taken = 0;
   readonly #requestAt: number;
   #responseAt = 0;
+  /** Why a backend is asked (RFC 9211 §2.2). */
+  readonly #reason: string;
 
   constructor(
     environment: Environment,
@@ -75,6 +77,12 @@ export class Flight implements AnswerReceiver, Carrier {
     this.#leader = leader;
     this.#upstream = new UpstreamRequest(environment, request, this);
     this.#requestAt = environment.clock.now();
+    this.#reason =
+      kept === null
+        ? (service.store?.missOf(plan.uri, plan.key, request.view) ?? 'uri-miss')
+        : kept.isFresh(environment.clock.monotonic())
+          ? 'request'
+          : 'stale';
     if (leader !== null) {
       this.#readers.add(leader);
       leader.joined(this);
@@ -314,10 +322,6 @@ export class Flight implements AnswerReceiver, Carrier {
     return leader.asker.onHead(head, framing);
   }
 
-  get #reason(): string {
-    return this.#kept === null ? 'uri-miss' : 'stale';
-  }
-
   /** All but the leader go on without this answer. */
   #releaseAll(): void {
     this.#service.unshareable(this.plan, this.#environment.clock.monotonic());
@@ -449,17 +453,21 @@ export class Flight implements AnswerReceiver, Carrier {
       reader.left();
       if (!shareable && reader !== this.#leader) this.#service.alone(reader);
       else if (other || !selects(kept.selecting, reader.asker.view)) this.#service.again(reader);
-      else if (!shareable) this.#readRenewed(reader, kept, renewal);
-      else this.#service.serve(reader, kept, 'revalidated');
+      else this.#readRenewed(reader, kept, shareable ? null : renewal);
     }
   }
 
-  /** The stored answer as the backend renewed it for this visitor alone. */
-  #readRenewed(reader: Reader, kept: StoredAnswer, renewal: KeptHead): void {
+  /** Gives it the stored answer; `own`: with what the backend said to this visitor alone. */
+  #readRenewed(reader: Reader, kept: StoredAnswer, own: KeptHead | null): void {
     const { body } = kept;
+    const ageMs = kept.ageMs(this.#environment.clock.monotonic());
     reader.read(
-      { head: kept.head.updated(renewal), body, length: body.end, pins: kept },
-      { ageSeconds: null, cacheStatus: 'kontrol; fwd=stale; fwd-status=304', outcome: 'revalidated' },
+      { head: own === null ? kept.head : kept.head.updated(own), body, length: body.end, pins: kept },
+      {
+        ageSeconds: own === null ? Math.floor(ageMs / 1_000) : null,
+        cacheStatus: `kontrol; fwd=${this.#reason}; fwd-status=304`,
+        outcome: 'revalidated',
+      },
     );
   }
 

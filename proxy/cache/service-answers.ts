@@ -87,13 +87,12 @@ export class ServiceAnswers {
   }
 
   /** Gives it the stored answer. */
-  serve(reader: Reader, kept: StoredAnswer, outcome: 'hit' | 'stale' | 'revalidated', detail = ''): void {
+  serve(reader: Reader, kept: StoredAnswer, outcome: 'hit' | 'stale', detail = ''): void {
     const ageMs = kept.ageMs(this.#environment.clock.monotonic());
     const ttl = Math.floor((kept.terms.lifetimeMs - ageMs) / 1_000);
-    const how = outcome === 'revalidated' ? 'fwd=stale; fwd-status=304' : `hit; ttl=${ttl}`;
     reader.read(
       { head: kept.head, body: kept.body, length: kept.body.end, pins: kept },
-      { ageSeconds: Math.floor(ageMs / 1_000), cacheStatus: `kontrol; ${how}${detail}`, outcome },
+      { ageSeconds: Math.floor(ageMs / 1_000), cacheStatus: `kontrol; hit; ttl=${ttl}${detail}`, outcome },
     );
   }
 

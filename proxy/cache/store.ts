@@ -75,6 +75,11 @@ export class StoredAnswer {
     this.selecting = facts.selecting;
   }
 
+  /** It could be used as it is, if the request let it. */
+  isFresh(monotonic: number): boolean {
+    return !this.terms.alwaysRevalidate && this.ageMs(monotonic) < this.terms.lifetimeMs;
+  }
+
   ageMs(monotonic: number): number {
     return this.terms.initialAgeMs + Math.max(0, monotonic - this.receivedAt);
   }
@@ -140,6 +145,13 @@ export class Store {
       return answer;
     }
     return null;
+  }
+
+  /** Why nothing of it can be used for a request that a backend is asked, as RFC 9211 §2.2 names it. */
+  missOf(uri: string, key: string, view: RequestView): 'uri-miss' | 'vary-miss' | 'request' {
+    const variants = (this.#byUri.get(uri) ?? []).filter((answer) => answer.key === key);
+    if (variants.length === 0) return 'uri-miss';
+    return variants.some(({ selecting }) => selects(selecting, view)) ? 'request' : 'vary-miss';
   }
 
   /**

@@ -1,4 +1,7 @@
-/** Two visitors who have the same stored answer renewed at the same time, each for itself: what one gets stays its own. */
+/**
+ * What `Cache-Status` says of why a backend was asked, and two visitors who have the same stored answer renewed at the
+ * same time, each for itself: what one gets stays its own.
+ */
 import assert from 'node:assert/strict';
 import { answer, request, scene } from './cache-scene.ts';
 
@@ -46,3 +49,21 @@ scene(
     assert.deepEqual([got.status, got.body, got.fields.get('set-cookie')], [200, 'hello', undefined]);
   },
 );
+
+scene('the reason for asking a backend is told as RFC 9211 has it', {}, async (s) => {
+  const fresh = answer(['ETag: "a"', 'Cache-Control: max-age=60', 'Vary: X-Kind']);
+  const status = async (asked: readonly string[], answered = fresh) =>
+    (await s.through(request(asked), answered)).got.fields.get('cache-status');
+  assert.equal(await status(['X-Kind: one']), 'kontrol; fwd=uri-miss; stored');
+  assert.equal(await status(['X-Kind: two']), 'kontrol; fwd=vary-miss; stored');
+  const notModified = 'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\n\r\n';
+  const forced = ['X-Kind: one', 'Cache-Control: no-cache'];
+  assert.equal(await status(forced, notModified), 'kontrol; fwd=request; fwd-status=304');
+  assert.equal(await status(forced), 'kontrol; fwd=request; stored');
+  // Nothing says that answers may be given to whoever has a password.
+  assert.match((await status(['X-Kind: one', 'Authorization: Basic eA=='])) ?? '', /^kontrol; fwd=request/);
+  s.proxy.passTime(61_000);
+  assert.equal(await status(['X-Kind: one'], notModified), 'kontrol; fwd=stale; fwd-status=304');
+  s.proxy.passTime(61_000);
+  assert.equal(await status(['X-Kind: one']), 'kontrol; fwd=stale; stored');
+});
