@@ -135,7 +135,8 @@ function invalid(path: string, message: string): KontrolError {
 }
 
 function seqOf(text: string | undefined): number {
-  if (/^\d{1,15}$/.test(text ?? '')) return Number(text);
+  // Nothing is meant by 0: to go back to it would remove everything.
+  if (/^0*[1-9]\d{0,14}$/.test(text ?? '')) return Number(text);
   throw new KontrolError('not_found', 'A revision is a positive integer');
 }
 

@@ -82,3 +82,10 @@ test('a restore that would pull a service from under a domain is 409', async () 
   const reply = await api.post('/v1/revisions/2/restore', { kind: 'services' });
   assert.deepEqual([reply.status, reply.body.code], [409, 'still_referenced']);
 });
+
+test('there is no going back to before the first revision: that would remove everything', async () => {
+  for (const seq of ['0', '00', '-1', '1e1']) {
+    const reply = await api.post(`/v1/revisions/${seq}/restore`);
+    assert.deepEqual([reply.status, reply.body.code], [404, 'not_found'], seq);
+  }
+});
