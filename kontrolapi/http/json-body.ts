@@ -9,6 +9,8 @@ import { KontrolError } from '../../shared/errors.ts';
 const MAX_DEPTH = 32;
 /** Most values in a body; what fills 16 MB with fewer characters each is no list of objects but an attempt on our time. */
 const MAX_VALUES = 1_000_000;
+const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];
+const [OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET] = [0x7b, 0x7d, 0x5b, 0x5d];
 const MEDIA_TYPES = new Set(['application/json', 'application/merge-patch+json']);
 
 /**
@@ -26,6 +28,7 @@ export async function readJsonBody(
   if (declared !== undefined && Number(declared) > limit) throw tooLarge(limit);
   const bytes = await readBytes(request, limit);
   if (bytes.length === 0) return undefined;
+  refuseBomb(bytes);
   let text: string;
   let value: unknown;
   try {
@@ -87,6 +90,32 @@ function readBytes(request: IncomingMessage, limit: number): Promise<Buffer> {
   });
 }
 
+/** Looks at the bytes alone: to parse millions of values, or levels, would hold up all others for seconds. */
+function refuseBomb(bytes: Buffer): void {
+  let inString = false;
+  let depth = 0;
+  let commas = 0;
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at];
+    if (byte === QUOTE) inString = !inString;
+    else if (inString) {
+      if (byte === BACKSLASH) at++;
+    } else if (byte === COMMA) {
+      if (++commas > MAX_VALUES) throw tooManyValues();
+    } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+      if (++depth > MAX_DEPTH) throw tooDeep();
+    } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth--;
+  }
+}
+
+function tooManyValues(): KontrolError {
+  return new KontrolError('invalid', `The body has more than ${MAX_VALUES} values; send it in parts`);
+}
+
+function tooDeep(): KontrolError {
+  return new KontrolError('invalid', `The body is nested deeper than ${MAX_DEPTH} levels`);
+}
+
 /** Walks without recursion, so that depth costs no stack. */
 function checkShape(root: unknown): void {
   if (typeof root !== 'object' || root === null || Array.isArray(root)) {
@@ -95,26 +124,20 @@ function checkShape(root: unknown): void {
     ]);
   }
   let values = 0;
-  const open: { value: object; depth: number; path: string }[] = [{ value: root, depth: 1, path: '' }];
-  const look = (value: unknown, key: string | number, within: { depth: number; path: string }): void => {
+  const open: { value: object; path: string }[] = [{ value: root, path: '' }];
+  const look = (value: unknown, key: string | number, within: string): void => {
     if (typeof value === 'string') {
-      if (!isWellFormed(value)) throw notUnicode(pathOf(within.path, key));
+      if (!isWellFormed(value)) throw notUnicode(pathOf(within, key));
     } else if (typeof value === 'object' && value !== null) {
-      open.push({ value, depth: within.depth + 1, path: pathOf(within.path, key) });
+      open.push({ value, path: pathOf(within, key) });
     }
   };
   for (let at = open.pop(); at !== undefined; at = open.pop()) {
-    if (at.depth > MAX_DEPTH) {
-      throw new KontrolError('invalid', `The body is nested deeper than ${MAX_DEPTH} levels`);
-    }
-    // Counted before anything is made of them: millions of entries would cost half a minute.
     const keys = Array.isArray(at.value) ? null : Object.keys(at.value);
     values += keys === null ? (at.value as unknown[]).length : keys.length;
-    if (values > MAX_VALUES) {
-      throw new KontrolError('invalid', `The body has more than ${MAX_VALUES} values; send it in parts`);
-    }
+    if (values > MAX_VALUES) throw tooManyValues();
     if (keys === null) {
-      for (const [index, value] of (at.value as unknown[]).entries()) look(value, index, at);
+      for (const [index, value] of (at.value as unknown[]).entries()) look(value, index, at.path);
       continue;
     }
     const members = at.value as Readonly<Record<string, unknown>>;
@@ -125,7 +148,7 @@ function checkShape(root: unknown): void {
         ]);
       }
       if (!isWellFormed(key)) throw notUnicode(at.path);
-      look(members[key], key, at);
+      look(members[key], key, at.path);
     }
   }
 }
