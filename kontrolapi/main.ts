@@ -25,6 +25,7 @@ import type { Operation } from './http/operation.ts';
 import { createRouter, finishRouter } from './http/router.ts';
 import { listen } from './http/server.ts';
 import { deadKeys } from './lint/dead-keys.ts';
+import { unresolvedNames } from './lint/unresolved-names.ts';
 import { LiveService } from './live/service.ts';
 import { NodeWatch } from './nodes/node-watch.ts';
 import { nodeOperations } from './nodes/operations.ts';
@@ -136,7 +137,10 @@ function createContext(
     log,
     rules,
     confirmations,
-    inquire: (draft, changes) => deadKeys(draft, changes, store.live, questions),
+    inquire: async (draft, changes) => {
+      const dead = deadKeys(draft, changes, store.live, questions);
+      return (await Promise.all([unresolvedNames(changes, clock), dead])).flat();
+    },
   });
   const history = new History(store, present);
   const auth = new Auth({
