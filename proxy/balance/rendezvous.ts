@@ -7,6 +7,12 @@ import type { Backend, PickRequest } from '../upstream/contract.ts';
 import { hashKeyReader, hashText, pairHash } from './hash-key.ts';
 import type { Load, Policy, PolicyOptions } from './policy.ts';
 
+/**
+ * Loads that are looked at for each request of a bounded policy. Up to as many backends the mean is exact; with more it
+ * lags behind by one round at most, in which each gets a 64th of a request on average.
+ */
+const LOOKED_AT = 64;
+
 const TWO_31 = 0x8000_0000;
 const TWO_32 = 0x1_0000_0000;
 
@@ -15,9 +21,21 @@ export class Rendezvous implements Policy {
   readonly #load: Load;
   readonly #bound: number;
   #seen: readonly Backend[] | null = null;
-  #hashes = new Uint32Array(0);
+  /**
+   * Hashes of the candidates, those of one weight side by side, the greatest weight first; and for each its index. Of
+   * equal weights the greatest hash wins, so scores are compared only from one weight to the next.
+   */
+  #hashes = new Int32Array(0);
+  #indexes = new Uint32Array(0);
+  /** For each weight where its hashes end. */
   #weights = new Float64Array(0);
+  #ends = new Uint32Array(0);
+  /** Of all together. */
   #weight = 0;
+  /** Where the load is bounded: what each carried when it was last looked at, the sum, and who is looked at next. */
+  #loads = new Float64Array(0);
+  #carried = 0;
+  #next = 0;
 
   constructor(options: PolicyOptions) {
     this.#keyOf = hashKeyReader(options.hash.by);
@@ -29,43 +47,95 @@ export class Rendezvous implements Policy {
     if (candidates.length <= 1) return candidates[0] ?? null;
     if (candidates !== this.#seen) this.#learn(candidates);
     const key = this.#keyOf(request);
-    const limit = this.#bound === 0 ? Number.POSITIVE_INFINITY : this.#limit(candidates);
+    const favourite = this.#best(candidates, key, Number.POSITIVE_INFINITY);
+    if (this.#bound === 0 || favourite === null) return favourite;
+    this.#look(candidates, LOOKED_AT);
+    if (this.#load(favourite) < this.#limit(favourite.weight)) return favourite;
+    const another = this.#best(candidates, key, this.#limit(1));
+    if (another !== null) return another;
+    this.#look(candidates, candidates.length);
+    return this.#best(candidates, key, this.#limit(1)) ?? favourite;
+  }
+
+  /** What this visitor likes best of those that carry less than `limit` times their weight; null when none does. */
+  #best<B extends Backend>(candidates: readonly B[], key: number, limit: number): B | null {
     const hashes = this.#hashes;
-    const weights = this.#weights;
     let best: B | null = null;
     let most = 0;
-    /** The greatest score so far, for hashes as they are, in 32 bits. */
-    let scaled = 0;
-    // Both arrays are as long as the candidates.
-    for (let index = 0; index < hashes.length; index++) {
-      const hash = pairHash(key, hashes[index] as number);
-      const weight = weights[index] as number;
-      // The score is −w/ln(h), h from 0 to 1: that wins in proportion to w. As −ln(h) is at least 1−h, few need
-      // the logarithm.
-      if (weight <= (TWO_31 - 0.5 - hash) * scaled) continue;
-      const score = -weight / Math.log((hash + TWO_31 + 0.5) / TWO_32);
-      if (score <= most) continue;
-      const backend = candidates[index] as B;
-      if (limit === Number.POSITIVE_INFINITY || this.#load(backend) < limit * weight) {
-        most = score;
-        scaled = score / TWO_32;
-        best = backend;
+    let place = 0;
+    for (let group = 0; group < this.#ends.length; group++) {
+      // In range, here and below: there is a weight for every group, and groups end within the hashes.
+      const weight = this.#weights[group] as number;
+      let taken = -1;
+      let greatest = 0;
+      for (const end = this.#ends[group] as number; place < end; place++) {
+        const hash = pairHash(key, hashes[place] as number);
+        if (taken !== -1 && hash <= greatest) continue;
+        if (limit !== Number.POSITIVE_INFINITY && this.#loadAt(candidates, place) >= limit * weight) continue;
+        taken = place;
+        greatest = hash;
       }
+      if (taken === -1 || !mayBeat(greatest, weight, most)) continue;
+      const itsScore = score(greatest, weight);
+      if (itsScore <= most) continue;
+      most = itsScore;
+      best = candidates[this.#indexes[taken] as number] as B;
     }
     return best;
   }
 
-  /** Load per weight that none may reach: with the new request counted in, at least one is always below. */
-  #limit(candidates: readonly Backend[]): number {
-    let load = 1;
-    for (const backend of candidates) load += this.#load(backend);
-    return (this.#bound * load) / this.#weight;
+  #loadAt(candidates: readonly Backend[], place: number): number {
+    return this.#load(candidates[this.#indexes[place] as number] as Backend);
+  }
+
+  /** Load that none of this weight may reach: with the new request counted in, at least one is always below. */
+  #limit(weight: number): number {
+    return (this.#bound * (this.#carried + 1) * weight) / this.#weight;
+  }
+
+  /** Brings what the next `count` candidates carry up to date in the sum. */
+  #look(candidates: readonly Backend[], count: number): void {
+    const load = this.#load;
+    const loads = this.#loads;
+    for (let left = Math.min(count, loads.length); left > 0; left--) {
+      const index = this.#next;
+      const now = load(candidates[index] as Backend);
+      this.#carried += now - (loads[index] as number);
+      loads[index] = now;
+      this.#next = index + 1 < loads.length ? index + 1 : 0;
+    }
   }
 
   #learn(candidates: readonly Backend[]): void {
     this.#seen = candidates;
-    this.#hashes = Uint32Array.from(candidates, (backend) => hashText(backend.address));
-    this.#weights = Float64Array.from(candidates, ({ weight }) => weight);
+    const groups = new Map<number, number[]>();
+    candidates.forEach(({ weight }, index) => {
+      const group = groups.get(weight);
+      if (group === undefined) groups.set(weight, [index]);
+      else group.push(index);
+    });
+    const sorted = [...groups].sort(([one], [other]) => other - one);
+    this.#indexes = Uint32Array.from(sorted.flatMap(([, indexes]) => indexes));
+    this.#hashes = Int32Array.from(this.#indexes, (index) =>
+      hashText((candidates[index] as Backend).address),
+    );
+    this.#weights = Float64Array.from(sorted, ([weight]) => weight);
+    let end = 0;
+    this.#ends = Uint32Array.from(sorted, ([, indexes]) => (end += indexes.length));
     this.#weight = candidates.reduce((sum, backend) => sum + backend.weight, 0);
+    if (this.#bound === 0) return;
+    this.#loads = Float64Array.from(candidates, this.#load);
+    this.#carried = this.#loads.reduce((sum, load) => sum + load, 0);
+    this.#next = 0;
   }
+}
+
+/** −w/ln(h), where h is the hash put between 0 and 1: the greatest score wins in proportion to the weights. */
+function score(hash: number, weight: number): number {
+  return -weight / Math.log((hash + TWO_31 + 0.5) / TWO_32);
+}
+
+/** False when the score is surely not above `most`: as −ln(h) is at least 1−h, few need the logarithm. */
+function mayBeat(hash: number, weight: number, most: number): boolean {
+  return weight * TWO_32 > (TWO_31 - 0.5 - hash) * most;
 }

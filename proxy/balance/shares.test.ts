@@ -180,6 +180,41 @@ test('a bounded load holds while a single visitor makes all the requests, whatev
   }
 });
 
+test('a bounded load holds for so many backends that not all are looked at for each request', () => {
+  const set = backends(Array.from({ length: 300 }, (_, index) => 1 + (index % 3)));
+  const it = policy('rendezvous', 1.25);
+  for (let open = 1; open <= 1_500; open++) {
+    const picked = it.pick(set, visitor(1)) as Mutable;
+    picked.active++;
+    const bound = (1.25 * open * picked.weight) / 600;
+    assert.ok(picked.active <= Math.ceil(bound), `${picked.active} of ${open} on weight ${picked.weight}`);
+  }
+});
+
+test('a bounded load goes by what all carry now', () => {
+  const set = backends([1, 1, 1, 1]);
+  const it = policy('rendezvous', 1.25);
+  const favourite = it.pick(set, visitor(1)) as Mutable;
+  const [other] = set.filter((backend) => backend !== favourite) as [Mutable];
+  favourite.active = 5;
+  assert.notEqual(it.pick(set, visitor(1)), favourite);
+  other.active = 30;
+  assert.equal(it.pick(set, visitor(1)), favourite);
+  other.active = 0;
+  assert.notEqual(it.pick(set, visitor(1)), favourite);
+});
+
+test('a bounded load counts requests that others have brought since, where nobody seems to have room', () => {
+  const set = backends(Array.from({ length: 300 }, () => 1));
+  const it = policy('rendezvous', 1.25);
+  const favourite = it.pick(set, visitor(1));
+  for (const backend of set) backend.active = backend === favourite ? 50 : 5;
+  const picked = it.pick(set, visitor(1));
+  assert.ok(picked !== null && picked !== favourite);
+  for (const backend of set) backend.active = 5;
+  assert.equal(it.pick(set, visitor(1)), favourite);
+});
+
 for (const name of ['round-robin', 'naive', 'first-alive'] as const) {
   test(`${name}: one that starts slowly gets that part of its share, and its neighbours do not get all the rest`, () => {
     const set = backends([1, 1, 1, 1]);
