@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Log } from '../shared/log.ts';
 import { helpText, readSettings } from '../shared/settings.ts';
+import { isHeldByAnother } from './internal-port.ts';
 import { openLog } from './open-log.ts';
 import { type FromChild, supervisedEnvironment, type ToChild, takeOrders } from './supervised.ts';
 import { type Started, welcome } from './welcome.ts';
@@ -32,7 +33,10 @@ export async function run(argv: readonly string[]): Promise<number> {
       Object.assign(started, part);
       if (greeted || started.api === undefined || started.proxy === undefined) return;
       greeted = true;
-      process.stderr.write(welcome(settings, started));
+      const { internal } = settings;
+      const { pid } = proxy;
+      const checked = internal === null || pid === null ? false : isHeldByAnother(internal, pid);
+      void Promise.resolve(checked).then((taken) => process.stderr.write(welcome(settings, started, taken)));
     };
     const end = (code: number) => {
       proxy.stop();
@@ -107,6 +111,11 @@ class Child {
       this.#markEnded = resolve;
     });
     this.#start();
+  }
+
+  /** Null between two. */
+  get pid(): number | null {
+    return this.#process?.pid ?? null;
   }
 
   tell(message: ToChild): void {

@@ -5,24 +5,26 @@ import type { FirstAdmin } from '../kontrolapi/main.ts';
 import type { ListenerSpec } from '../proxy/link/messages.ts';
 import type { ListenAddress, SettingsOfProcess } from '../shared/settings.ts';
 import { DEFAULT_DATA, DEFAULT_URL } from './connection.ts';
+import { urlOf } from './internal-port.ts';
 
 export interface Started {
   api?: { readonly url: string; readonly firstAdmin: FirstAdmin | null };
   proxy?: { readonly listening: readonly string[] };
 }
 
-export function welcome(settings: SettingsOfProcess, started: Started): string {
+/** `internalTaken`: another process answers at the internal port of this node. */
+export function welcome(settings: SettingsOfProcess, started: Started, internalTaken: boolean): string {
   const api = started.api?.url ?? '';
   const token =
     settings.apiToken === null
       ? `$(cat ${quoted(join(settings.data, 'admin-token'))})`
       : '$KONTROL_API_TOKEN';
   const rows: [string, string][] = [];
-  for (const address of settings.http) rows.push(['proxy', url('http', address)]);
+  for (const address of settings.http) rows.push(['proxy', urlOf('http', address)]);
   for (const address of settings.https)
-    rows.push(['HTTPS', `${url('https', address)} (opens when there is a certificate)`]);
+    rows.push(['HTTPS', `${urlOf('https', address)} (opens when there is a certificate)`]);
   rows.push(['API', api]);
-  if (settings.internal !== null) rows.push(['internal', `${url('http', settings.internal)}/status`]);
+  if (settings.internal !== null) rows.push(['internal', internalRow(settings.internal, internalTaken)]);
   rows.push(...loginRows(settings, api, started.api?.firstAdmin ?? null));
   const table = rows.map(([name, value]) => `  ${name.padEnd(9)} ${value}`).join('\n');
   return `
@@ -70,10 +72,10 @@ function tokenUse(settings: SettingsOfProcess, api: string): string {
     : `used by kontrol with ${exports.join(' ')}`;
 }
 
-function url(scheme: string, address: ListenAddress): string {
-  const host =
-    address.host === '' || address.host === '0.0.0.0' || address.host === '::' ? 'localhost' : address.host;
-  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
+function internalRow(address: ListenAddress, taken: boolean): string {
+  if (!taken) return `${urlOf('http', address)}/status`;
+  const { host, port } = address;
+  return `${host}:${port} is in use by another process; give this node its own with --internal`;
 }
 
 /** A bound socket for people, e.g. `http :8080`. */
