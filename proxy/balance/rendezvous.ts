@@ -108,26 +108,46 @@ export class Rendezvous implements Policy {
 
   #learn(candidates: readonly Backend[]): void {
     this.#seen = candidates;
-    const groups = new Map<number, number[]>();
-    candidates.forEach(({ weight }, index) => {
-      const group = groups.get(weight);
-      if (group === undefined) groups.set(weight, [index]);
-      else group.push(index);
+    const groups = groupsOf(candidates);
+    this.#hashes = new Int32Array(candidates.length);
+    this.#indexes = new Uint32Array(candidates.length);
+    this.#weights = Float64Array.from(groups, ({ weight }) => weight);
+    this.#ends = new Uint32Array(groups.length);
+    this.#weight = 0;
+    let place = 0;
+    groups.forEach(({ weight, indexes }, group) => {
+      for (const index of indexes) {
+        this.#hashes[place] = hashText((candidates[index] as Backend).address);
+        this.#indexes[place++] = index;
+      }
+      this.#ends[group] = place;
+      this.#weight += weight * indexes.length;
     });
-    const sorted = [...groups].sort(([one], [other]) => other - one);
-    this.#indexes = Uint32Array.from(sorted.flatMap(([, indexes]) => indexes));
-    this.#hashes = Int32Array.from(this.#indexes, (index) =>
-      hashText((candidates[index] as Backend).address),
-    );
-    this.#weights = Float64Array.from(sorted, ([weight]) => weight);
-    let end = 0;
-    this.#ends = Uint32Array.from(sorted, ([, indexes]) => (end += indexes.length));
-    this.#weight = candidates.reduce((sum, backend) => sum + backend.weight, 0);
     if (this.#bound === 0) return;
     this.#loads = Float64Array.from(candidates, this.#load);
     this.#carried = this.#loads.reduce((sum, load) => sum + load, 0);
     this.#next = 0;
   }
+}
+
+interface WeightGroup {
+  readonly weight: number;
+  readonly indexes: number[];
+}
+
+/** The indexes of the candidates by weight, the greatest weight first. */
+function groupsOf(candidates: readonly Backend[]): readonly WeightGroup[] {
+  const groups = new Map<number, WeightGroup>();
+  let group: WeightGroup | undefined;
+  for (let index = 0; index < candidates.length; index++) {
+    const { weight } = candidates[index] as Backend;
+    if (group?.weight !== weight) {
+      group = groups.get(weight) ?? { weight, indexes: [] };
+      groups.set(weight, group);
+    }
+    group.indexes.push(index);
+  }
+  return [...groups.values()].sort((one, other) => other.weight - one.weight);
 }
 
 /** −w/ln(h), where h is the hash put between 0 and 1: the greatest score wins in proportion to the weights. */
