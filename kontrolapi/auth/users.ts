@@ -75,7 +75,12 @@ export class Users {
       };
       const replaced = await this.#live.replace('users', _id, v, next);
       this.#remembered.forget(name);
-      if (replaced) return;
+      if (!replaced) continue;
+      if (fields.role === 'admin' && next.role !== 'admin' && !(await this.#hasAdmin())) {
+        await this.change(name, { role: 'admin' });
+        throw lastAdmin(name);
+      }
+      return;
     }
     throw new KontrolError('conflict', `User ${name} is being changed by others; try again`);
   }
@@ -83,8 +88,14 @@ export class Users {
   /** False when there is no such user. Throws `conflict` for the last admin. */
   async remove(name: string): Promise<boolean> {
     await this.#keepAnAdmin(name);
+    const document = await this.#live.get('users', name);
     const removed = await this.#live.delete('users', name);
     this.#remembered.forget(name);
+    if (removed && document?.role === 'admin' && !(await this.#hasAdmin())) {
+      await this.#live.insert('users', name, document);
+      this.#remembered.forget(name);
+      throw lastAdmin(name);
+    }
     return removed;
   }
 
@@ -92,13 +103,22 @@ export class Users {
     return this.#remembered.preload();
   }
 
+  /** Asked after an admin went: two that took each other's role away at the same time both saw another one before. */
+  async #hasAdmin(): Promise<boolean> {
+    return (await this.list()).some(({ role }) => role === 'admin');
+  }
+
   async #keepAnAdmin(without: string): Promise<void> {
     const users = await this.list();
     const admin = (user: User) => user.role === 'admin';
     if (!users.some((user) => user.name === without && admin(user))) return;
     if (users.some((user) => user.name !== without && admin(user))) return;
-    throw new KontrolError('conflict', `${without} is the last admin; make another user admin first`);
+    throw lastAdmin(without);
   }
+}
+
+function lastAdmin(name: string): KontrolError {
+  return new KontrolError('conflict', `${name} is the last admin; make another user admin first`);
 }
 
 function readUser(document: LiveDocument): User | null {
