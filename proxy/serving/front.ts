@@ -10,7 +10,8 @@ import { ClientConnection } from '../http1/client-connection.ts';
 import { Http2Connection } from '../http2/connection.ts';
 import type { ListenerSpec } from '../link/messages.ts';
 import type { ByteStream } from '../stream/byte-stream.ts';
-import { IGNORE, wrapSocket } from '../stream/net-stream.ts';
+import { IGNORE } from '../stream/net-stream.ts';
+import { type TlsVariant, wrapTlsSocket } from '../stream/tls-handle.ts';
 import type { TlsFront } from '../tls/tls-front.ts';
 import { type ClientHello, parseClientHello, UNRECOGNIZED_NAME } from '../tunnel/client-hello.ts';
 import { type PrefaceFailure, type PrefaceReading, SocketPreface, StreamPreface } from '../tunnel/preface.ts';
@@ -31,6 +32,8 @@ export interface FrontOptions {
   readonly connections: Connections;
   readonly admission: Admission;
   readonly tls: TlsFront;
+  /** How streams of https sockets are made; asked for each. */
+  tlsVariant(): TlsVariant;
 }
 
 /** How long a trusted proxy may take for its PROXY header, in milliseconds. */
@@ -192,7 +195,7 @@ export class Front {
       socket.destroy();
       return;
     }
-    const stream = wrapSocket(socket);
+    const stream = wrapTlsSocket(socket, this.#options.tlsVariant());
     this.#serve(header?.ends ? new ProxiedStream(stream, header.ends) : stream, spec, header, () => {});
   }
 

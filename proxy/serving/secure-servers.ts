@@ -7,7 +7,8 @@ import type tls from 'node:tls';
 import type { ClientAuthority } from '../../shared/routing/client-authority.ts';
 import type { ListenerSpec } from '../link/messages.ts';
 import type { TlsClient } from '../stream/byte-stream.ts';
-import { noteTlsClient } from '../stream/net-stream.ts';
+import { reportFailure } from '../stream/deadlines.ts';
+import { noteTlsClient } from '../stream/tls-facts.ts';
 import type { ServerRole, TlsFront } from '../tls/tls-front.ts';
 import type { ProxyHeader } from '../tunnel/proxy-header.ts';
 
@@ -88,7 +89,12 @@ export class SecureServers {
     const arrival = (below === undefined ? undefined : this.#arrivals.get(below)) ?? null;
     if (authority !== null && arrival !== null)
       noteTlsClient(socket, clientOf(socket, authority, arrival.serverName ?? ''));
-    this.#onSocket(socket, spec, arrival);
+    try {
+      this.#onSocket(socket, spec, arrival);
+    } catch (failure) {
+      reportFailure(failure);
+      socket.destroy();
+    }
   }
 }
 

@@ -35,6 +35,8 @@ import type { SocketVariant } from '../stream/accept.ts';
 import { setFailureReport } from '../stream/deadlines.ts';
 import { chooseSocketVariant } from '../stream/socket-variant.ts';
 import { TimerWheel } from '../stream/timer-wheel.ts';
+import type { TlsVariant } from '../stream/tls-handle.ts';
+import { chooseTlsVariant } from '../stream/tls-variant.ts';
 import { TlsFront } from '../tls/tls-front.ts';
 import { socketConnector } from '../upstream/connector.ts';
 import { createUpstreams, type ManagedUpstreams } from '../upstream/upstreams.ts';
@@ -72,6 +74,7 @@ export class ServingProcess {
   readonly #loopDelay = new LoopDelay();
   /** How sockets are made; null until it was tried out. */
   #variant: SocketVariant | null = null;
+  #tlsVariant: TlsVariant = 'net';
   /** It holds a table, or sync's word that there is none. */
   #informed = false;
   #ready = false;
@@ -191,6 +194,7 @@ export class ServingProcess {
       connections: this.#connections,
       admission: this.#admission,
       tls,
+      tlsVariant: () => this.#tlsVariant,
     });
     this.#orphanSocket = openOrphanSocket(
       settings,
@@ -204,8 +208,11 @@ export class ServingProcess {
     this.#stats = setInterval(() => this.#sendStats(), STATS_INTERVAL_MS);
     this.#timers.start();
     setFailureReport((error) => log.error('internal', 'A stream failed', { error }));
-    void chooseSocketVariant(settings.sockets).then((variant) => {
+    void chooseSocketVariant(settings.sockets).then(async (variant) => {
       if (variant !== 'handle') log.info('sockets', `Connections are made by way of ${variant}`, { variant });
+      this.#tlsVariant = await chooseTlsVariant(variant);
+      if (variant === 'handle' && this.#tlsVariant !== 'handle')
+        log.info('sockets', 'TLS connections are made by way of net', { variant: 'net' });
       this.#variant = variant;
       this.#begin();
     });

@@ -3,7 +3,7 @@ import net from 'node:net';
 import { type ByteStream, IGNORE } from './byte-stream.ts';
 import { reportFailure } from './deadlines.ts';
 import { wrapHandle } from './handle-stream.ts';
-import { type SocketHandle, socketInternals } from './internals.ts';
+import { type NativeHandle, socketInternals } from './internals.ts';
 import { STREAM_OPTIONS, wrapSocket } from './net-stream.ts';
 
 /**
@@ -13,7 +13,7 @@ import { STREAM_OPTIONS, wrapSocket } from './net-stream.ts';
 export type SocketVariant = 'handle' | 'onread' | 'net';
 
 interface ListeningHandle {
-  onconnection: (error: number, handle: SocketHandle | undefined) => void;
+  onconnection: (error: number, handle: NativeHandle | undefined) => void;
   setNoDelay?(on: boolean): void;
   setKeepAlive?(on: boolean, seconds: number): void;
 }
@@ -66,7 +66,7 @@ function setOptions(handle: Pick<ListeningHandle, 'setNoDelay' | 'setKeepAlive'>
   handle.setKeepAlive?.(true, KEEP_ALIVE_S);
 }
 
-function socketOf(handle: SocketHandle): ByteStream {
+function socketOf(handle: NativeHandle): ByteStream {
   const options = { ...STREAM_OPTIONS, handle };
   return wrapSocket(new net.Socket(options as net.SocketConstructorOpts), { onread: true });
 }

@@ -6,6 +6,9 @@
 export const BLOCK_SIZE = 65_536;
 const MAX_FREE = 64;
 
+/** Received into by every stream over a handle that is not in the middle of bulk data: what is read is used up within the call. */
+export const sharedBlock: Buffer = Buffer.allocUnsafeSlow(BLOCK_SIZE);
+
 const free: Buffer[] = [];
 /** Blocks that belong to their taker. A block that was kept is in nobody's hands and is left to the collector. */
 const owned = new Set<Buffer>();

@@ -2,7 +2,7 @@
 import type { ByteStream } from './byte-stream.ts';
 import { reportFailure } from './deadlines.ts';
 import { wrapHandle } from './handle-stream.ts';
-import { type ConnectRequest, type SocketHandle, type SocketInternals, socketError } from './internals.ts';
+import { type ConnectRequest, type NativeHandle, type SocketInternals, socketError } from './internals.ts';
 
 /** An IP address (never a name) and a port, or the path of a Unix socket. */
 export type SocketTarget =
@@ -25,7 +25,7 @@ export function connectHandle(
 
 export class HandleConnect {
   readonly #node: SocketInternals;
-  readonly #handle: SocketHandle;
+  readonly #handle: NativeHandle;
   readonly #target: SocketTarget;
   #outcome: HandleConnectOutcome | null;
 
@@ -63,12 +63,18 @@ export class HandleConnect {
     const outcome = this.#outcome;
     if (outcome === null) return;
     this.#outcome = null;
-    try {
-      if (status === 0) {
-        outcome.onConnected(wrapHandle(this.#node, this.#handle));
-        return;
+    if (status === 0) {
+      const stream = wrapHandle(this.#node, this.#handle);
+      try {
+        outcome.onConnected(stream);
+      } catch (error) {
+        reportFailure(error);
+        stream.reset();
       }
-      this.#handle.close();
+      return;
+    }
+    this.#handle.close();
+    try {
       outcome.onConnectFailed(socketError(status, 'connect', ` ${this.#where}`));
     } catch (error) {
       reportFailure(error);

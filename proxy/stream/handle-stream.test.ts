@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { acceptStreams } from './accept.ts';
 import type { ByteStream } from './byte-stream.ts';
+import { setFailureReport } from './deadlines.ts';
 import { connectHandle, type SocketTarget } from './handle-connect.ts';
 import { wrapHandle } from './handle-stream.ts';
-import { type SocketHandle, type SocketInternals, socketInternals } from './internals.ts';
+import { type NativeHandle, type SocketInternals, socketInternals } from './internals.ts';
 import { chooseSocketVariant } from './socket-variant.ts';
 import { accepting, conformance, connecting, dial, loopback, portOf, until } from './stream-conformance.ts';
 
@@ -95,13 +96,43 @@ describe('connecting without net.Socket', () => {
   });
 });
 
+describe('connecting', () => {
+  it('an exception of the owner is reported and ends what was connected', async () => {
+    const server = loopback(net.createServer({ allowHalfOpen: true }));
+    await once(server, 'listening');
+    const failures: unknown[] = [];
+    setFailureReport((failure) => failures.push(failure));
+    const boom = new Error('boom');
+    let stream: ByteStream | null = null;
+    const accepted = once(server, 'connection');
+    connectHandle(
+      node,
+      { type: 'tcp', host: '127.0.0.1', port: portOf(server) },
+      {
+        onConnected(connected) {
+          stream = connected;
+          throw boom;
+        },
+        onConnectFailed: () => assert.fail('failed'),
+      },
+    );
+    const [peer] = (await accepted) as [net.Socket];
+    peer.on('error', () => {});
+    await until(() => stream?.closed === true, 'the close');
+    assert.deepEqual(failures, [boom]);
+    await until(() => peer.destroyed || peer.resume().readableEnded, 'the peer to notice');
+    peer.destroy();
+    server.close();
+  });
+});
+
 describe('a handle', () => {
   it('lets go of its stream when that has closed, since the collector takes handles for live', async () => {
     const server = loopback(net.createServer({ allowHalfOpen: true }));
     await once(server, 'listening');
-    const seen: { handle: SocketHandle; closed: boolean }[] = [];
+    const seen: { handle: NativeHandle; closed: boolean }[] = [];
     (
-      server as unknown as { _handle: { onconnection: (error: number, handle: SocketHandle) => void } }
+      server as unknown as { _handle: { onconnection: (error: number, handle: NativeHandle) => void } }
     )._handle.onconnection = (_, handle) => {
       const one = { handle, closed: false };
       seen.push(one);

@@ -4,7 +4,7 @@
  * `socket-variant.ts` has tried out in this process are made of it.
  */
 import { constants } from 'node:os';
-import { BLOCK_SIZE, isOwnedBlock, keepBlock, returnBlock, takeBlock } from './blocks.ts';
+import { BLOCK_SIZE, isOwnedBlock, returnBlock, sharedBlock, takeBlock } from './blocks.ts';
 import { type ByteStream, type ByteStreamHandler, IGNORE } from './byte-stream.ts';
 import {
   HIGH_WATER,
@@ -15,18 +15,19 @@ import {
   STALL_MS,
   timers,
 } from './deadlines.ts';
+import { HandleWriter, type WriterOwner } from './handle-writer.ts';
 import {
+  EOF,
+  type HandleOwner,
+  type NativeHandle,
   type ShutdownRequest,
   type SocketHandle,
   type SocketInternals,
   type SocketName,
   socketError,
-  type WriteRequest,
 } from './internals.ts';
 import type { Timed } from './timer-wheel.ts';
 
-/** libuv's number for the end of a stream, the same everywhere. */
-const EOF = -4095;
 const NOT_CONNECTED = -constants.errno.ENOTCONN;
 /**
  * A read that fills the block means that more is waiting: from then on the stream receives into a block of its own,
@@ -34,42 +35,37 @@ const NOT_CONNECTED = -constants.errno.ENOTCONN;
  */
 const BULK = BLOCK_SIZE;
 const EMPTY = Buffer.alloc(0);
-/** Never added to. */
-const NOTHING: Buffer[] = [];
-
-/** Received into by every stream that is not in the middle of bulk data: what is read is used up within the call. */
-const sharedBlock: Buffer = Buffer.allocUnsafeSlow(BLOCK_SIZE);
-/** Where bytes are copied to that their owner will write over; another one once a write has kept it. */
-let scratch: Buffer = takeBlock();
-/** A write that is done at once does not touch its request, so one serves all of those. */
-let spareRequest: WriteRequest | null = null;
 /** Closed inside a call of their owner, which hears of it after that. */
 let closings: HandleStream[] = [];
 const name: SocketName = {};
 
 /** Makes a stream of a connected handle that nobody else uses. Its handler is `IGNORE` at first; it reads at once. */
-export function wrapHandle(node: SocketInternals, handle: SocketHandle): ByteStream {
-  return new HandleStream(node, handle);
+export function wrapHandle(node: SocketInternals, handle: NativeHandle): ByteStream {
+  handle.onread = onRead;
+  handle.useUserBuffer(sharedBlock);
+  return new HandleStream(node, handle, null);
 }
 
-class HandleStream implements ByteStream, Timed {
+/** The same over one that hears of reads itself and tells its owner. */
+export function wrapTls(node: SocketInternals, handle: SocketHandle, tls: ByteStream['tls']): ByteStream {
+  return new HandleStream(node, handle, tls);
+}
+
+class HandleStream implements ByteStream, Timed, HandleOwner, WriterOwner {
   handler: ByteStreamHandler = IGNORE;
   timerDue = 0;
   timerQueued = false;
   timerSlot = 0;
   timerPlace = 0;
   closed = false;
-  readonly tls = null;
+  readonly tls: ByteStream['tls'];
   readonly node: SocketInternals;
   readonly #handle: SocketHandle;
   /** Where bulk data is received; null for the shared block. */
   #block: Buffer | null = null;
   #remoteAddress: string | null = null;
   #remotePort = 0;
-  /** The one write that libuv has not finished; what comes meanwhile waits in the queue and follows in one call. */
-  #writing: WriteRequest | null = null;
-  #queue: Buffer[] = NOTHING;
-  #queuedBytes = 0;
+  readonly #writer: HandleWriter;
   /** Our side takes no more: it is ended, or a write failed. */
   #finished = false;
   #shutting = false;
@@ -89,12 +85,12 @@ class HandleStream implements ByteStream, Timed {
   #stalledMs = 0;
   #lastPending = -1;
 
-  constructor(node: SocketInternals, handle: SocketHandle) {
+  constructor(node: SocketInternals, handle: SocketHandle, tls: ByteStream['tls']) {
     this.node = node;
+    this.tls = tls;
     this.#handle = handle;
+    this.#writer = new HandleWriter(node, handle, this);
     handle.owner = this;
-    handle.onread = onRead;
-    handle.useUserBuffer(sharedBlock);
     this.#startReading();
   }
 
@@ -117,38 +113,24 @@ class HandleStream implements ByteStream, Timed {
   }
 
   get pendingBytes(): number {
-    if (this.#writing === null || this.closed) return 0;
-    return this.#handle.writeQueueSize + this.#queuedBytes;
+    return this.closed ? 0 : this.#writer.pendingBytes;
   }
 
   write(chunk: Buffer): boolean {
     if (this.#finished) return true;
-    if (this.#writing === null) this.#send(chunk);
-    else this.#enqueue(chunk);
+    this.#writer.write(chunk);
     return this.#belowMark();
   }
 
   writeShared(buffer: Buffer, start: number, end: number): boolean {
     if (this.#finished || start === end) return true;
-    if (this.#writing !== null || (end - start > BLOCK_SIZE && !isOwnedBlock(buffer))) {
-      const copy = Buffer.allocUnsafe(end - start);
-      buffer.copy(copy, 0, start, end);
-      return this.write(copy);
-    }
-    if (isOwnedBlock(buffer)) {
-      this.#sendBlock(buffer, start, end);
-    } else {
-      if (!isOwnedBlock(scratch)) scratch = takeBlock();
-      buffer.copy(scratch, 0, start, end);
-      this.#sendBlock(scratch, 0, end - start);
-    }
+    this.#writer.writeShared(buffer, start, end);
     return this.#belowMark();
   }
 
   writeAll(chunks: readonly Buffer[]): boolean {
     if (this.#finished || chunks.length === 0) return true;
-    if (this.#writing === null) this.#sendAll([...chunks]);
-    else for (const chunk of chunks) this.#enqueue(chunk);
+    this.#writer.writeAll(chunks);
     return this.#belowMark();
   }
 
@@ -170,7 +152,7 @@ class HandleStream implements ByteStream, Timed {
   end(): void {
     if (this.#finished || this.closed) return;
     this.#finished = true;
-    if (this.#writing === null) this.#shutDown();
+    if (!this.#writer.busy) this.#shutDown();
   }
 
   close(lingerMs: number = LINGER_MS): void {
@@ -179,7 +161,7 @@ class HandleStream implements ByteStream, Timed {
     this.#lingerMs = LINGER_MS;
     if (lingerMs <= 0 || this.#ended || this.#writeError !== null) {
       this.#finished = true;
-      if (this.#writing === null) {
+      if (!this.#writer.busy) {
         // The kernel sends the FIN.
         this.#closeSoon(this.#writeError);
         return;
@@ -189,7 +171,7 @@ class HandleStream implements ByteStream, Timed {
       this.#lingerMs = lingerMs;
       if (!this.#finished) {
         this.#finished = true;
-        if (this.#writing === null) this.#shutDown();
+        if (!this.#writer.busy) this.#shutDown();
       }
     }
     // What still comes is read and dropped: the FIN of the peer stands behind it.
@@ -209,7 +191,6 @@ class HandleStream implements ByteStream, Timed {
 
   // From libuv.
 
-  /** `count` bytes were read; answers what to receive into next, undefined for the same. */
   received(count: number): Buffer | undefined {
     if (this.#writeError !== null) this.#roundsLeft = LAST_WORDS_ROUNDS;
     const block = this.#block;
@@ -229,7 +210,6 @@ class HandleStream implements ByteStream, Timed {
     return this.#block === block ? undefined : (this.#block ?? sharedBlock);
   }
 
-  /** The peer has ended its side, or the connection broke. */
   readEnded(status: number): void {
     if (this.closed) return;
     if (status !== EOF) {
@@ -248,21 +228,12 @@ class HandleStream implements ByteStream, Timed {
     if (this.#shut) this.#closeNow(null);
   }
 
-  /** The asynchronous write is over. */
-  written(status: number): void {
-    this.#writing = null;
-    if (this.closed) return;
-    if (status < 0) {
-      this.#writeFailed(status);
-      return;
-    }
-    if (this.#queuedBytes > 0) {
-      const queue = this.#queue;
-      this.#queue = NOTHING;
-      this.#queuedBytes = 0;
-      this.#sendAll(queue);
-    }
-    if (this.#writing !== null || this.closed || this.#writeError !== null) return;
+  broken(error: Error): void {
+    if (!this.closed) this.#closeNow(this.#writeError ?? error);
+  }
+
+  allWritten(): void {
+    if (this.closed || this.#writeError !== null) return;
     if (this.#closeWhenSent) {
       this.#closeNow(null);
       return;
@@ -275,6 +246,24 @@ class HandleStream implements ByteStream, Timed {
     } catch (error) {
       this.#crashed(error);
     }
+  }
+
+  /**
+   * A peer that refuses the rest and closes has often said why, and its words stand in the kernel's buffer: they are
+   * read before the connection is given up.
+   */
+  writeFailed(status: number): void {
+    const error = socketError(status, 'write');
+    this.#finished = true;
+    this.#writer.discard();
+    if (this.#writeError !== null || this.#closing || this.#ended) {
+      this.#closeSoon(this.#writeError ?? error);
+      return;
+    }
+    this.#writeError = error;
+    this.#roundsLeft = LAST_WORDS_ROUNDS;
+    this.resume();
+    setImmediate(endAfterReading, this);
   }
 
   /** Our FIN has left, or could not. */
@@ -296,7 +285,7 @@ class HandleStream implements ByteStream, Timed {
     if (this.closed) return;
     if (!this.#closing) {
       if (!this.#paused && !this.#ended) return;
-      if (this.#writing === null && !this.#finished) this.#send(EMPTY);
+      if (!this.#writer.busy && !this.#finished) this.#writer.write(EMPTY);
       if (!this.closed) timers.set(this, PROBE_MS);
       return;
     }
@@ -320,7 +309,7 @@ class HandleStream implements ByteStream, Timed {
     timers.remove(this);
     if (this.#block !== null) returnBlock(this.#block);
     this.#block = null;
-    this.#queue = NOTHING;
+    this.#writer.discard();
     const { handler } = this;
     this.handler = IGNORE;
     try {
@@ -330,71 +319,10 @@ class HandleStream implements ByteStream, Timed {
     }
   }
 
-  // Writing.
-
-  #send(chunk: Buffer): void {
-    const request = spareRequest ?? new this.node.WriteRequest();
-    spareRequest = null;
-    this.#sent(request, this.#handle.writeBuffer(request, chunk), chunk);
-  }
-
-  #sendAll(chunks: Buffer[]): void {
-    const request = spareRequest ?? new this.node.WriteRequest();
-    spareRequest = null;
-    this.#sent(request, this.#handle.writev(request, chunks, true), chunks);
-  }
-
-  /** From a block that its owner loses when the write cannot be done at once. */
-  #sendBlock(block: Buffer, start: number, end: number): void {
-    this.#send(block.subarray(start, end));
-    if (this.#writing !== null) keepBlock(block);
-  }
-
-  /** After a write that held `held`, with its outcome. */
-  #sent(request: WriteRequest, status: number, held: Buffer | Buffer[]): void {
-    if (status !== 0) {
-      this.#writeFailed(status);
-      return;
-    }
-    if (this.node.state[this.node.lastWriteWasAsync] === 0) {
-      spareRequest = request;
-      return;
-    }
-    request.oncomplete = onWritten;
-    request.owner = this;
-    request.held = held;
-    this.#writing = request;
-  }
-
-  #enqueue(chunk: Buffer): void {
-    if (this.#queue === NOTHING) this.#queue = [chunk];
-    else this.#queue.push(chunk);
-    this.#queuedBytes += chunk.length;
-  }
-
   #belowMark(): boolean {
-    if (this.#writing === null || this.pendingBytes <= HIGH_WATER) return true;
+    if (!this.#writer.busy || this.pendingBytes <= HIGH_WATER) return true;
     this.#waiting = true;
     return false;
-  }
-
-  /**
-   * A peer that refuses the rest and closes has often said why, and its words stand in the kernel's buffer: they are
-   * read before the connection is given up.
-   */
-  #writeFailed(status: number): void {
-    const error = socketError(status, 'write');
-    this.#finished = true;
-    this.#queue = NOTHING;
-    this.#queuedBytes = 0;
-    if (this.#writeError !== null || this.#closing || this.#ended) {
-      this.#closeSoon(this.#writeError ?? error);
-      return;
-    }
-    this.#writeError = error;
-    this.#roundsLeft = LAST_WORDS_ROUNDS;
-    this.resume();
-    setImmediate(endAfterReading, this);
   }
 
   #shutDown(): void {
@@ -466,7 +394,7 @@ class HandleStream implements ByteStream, Timed {
   }
 }
 
-function onRead(this: SocketHandle): Buffer | undefined {
+function onRead(this: NativeHandle): Buffer | undefined {
   const stream = this.owner as HandleStream | null;
   if (stream === null) return undefined;
   const { node } = stream;
@@ -474,13 +402,6 @@ function onRead(this: SocketHandle): Buffer | undefined {
   if (count > 0) return stream.received(count);
   if (count < 0) stream.readEnded(count);
   return undefined;
-}
-
-function onWritten(this: WriteRequest, status: number): void {
-  const stream = this.owner as HandleStream;
-  this.owner = null;
-  this.held = null;
-  stream.written(status);
 }
 
 function onShutDown(this: ShutdownRequest): void {

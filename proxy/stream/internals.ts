@@ -2,20 +2,34 @@
  * What Node's own sockets are made of, as far as `handle-stream.ts` uses it. The only file that knows where it is
  * found. Answers null where anything of it is missing, and then sockets are made by the public API.
  */
+import net from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { getSystemErrorName } from 'node:util';
 
-/** A connection as libuv has it: the handle below a `net.Socket`. Methods answer 0 or a negative error of libuv. */
+/** libuv's number for the end of a stream, the same everywhere. */
+export const EOF = -4095;
+
+/** Who hears what happens on a handle. */
+export interface HandleOwner {
+  /** `count` bytes were read; answers what to receive into next, undefined for the same. */
+  received(count: number): Buffer | undefined;
+  /** The peer has ended its side, or the connection broke. */
+  readEnded(status: number): void;
+  /** It broke above the socket. */
+  broken(error: Error): void;
+}
+
+/** What a connection is driven by. Methods answer 0 or a negative error of libuv. */
 export interface SocketHandle {
   /**
    * Whose it is; set by us. Null again in the end, here and in requests: V8's young generation takes objects of
    * native code for live until the next full collection, and whatever they lead to survives with them.
    */
   owner: object | null;
-  /** Only ever a function: anything else ends the process at the next read. Answers what to receive into next. */
-  onread: (this: SocketHandle) => Buffer | undefined;
   /** Bytes that wait in libuv. */
   readonly writeQueueSize: number;
-  useUserBuffer(buffer: Buffer): void;
+  /** What is written has been copied when the call returns, though the write goes on. */
+  readonly copies?: true;
   readStart(): number;
   readStop(): number;
   /** Tries at once; `LAST_WRITE_WAS_ASYNC` of the state says whether the request is needed for the rest. */
@@ -30,6 +44,25 @@ export interface SocketHandle {
   getsockname?(out: SocketName): number;
   /** Closes with a reset. Refused while a FIN is under way, and then the handle could never be closed again. */
   reset?(): number;
+}
+
+/** A connection as Node's native code has it. */
+export interface NativeHandle extends SocketHandle {
+  /** Only ever a function: anything else ends the process at the next read. Answers what to receive into next. */
+  onread: (this: NativeHandle) => Buffer | undefined;
+  useUserBuffer(buffer: Buffer): void;
+}
+
+/** What a `TLSSocket` is made of. It copies what it is given to write, and never takes a second write before the first is over. */
+export interface TlsWrap extends SocketHandle {
+  onread: (this: TlsWrap) => Buffer | undefined;
+  useUserBuffer(buffer: Buffer): void;
+  onerror: (this: TlsWrap, error: Error) => void;
+  onhandshakestart: () => void;
+  onhandshakedone: () => void;
+  getpeername(out: SocketName): number;
+  getsockname(out: SocketName): number;
+  readonly _parentWrap: net.Socket;
 }
 
 export interface SocketName {
@@ -54,12 +87,12 @@ export interface ConnectRequest {
   owner: object | null;
 }
 
-export interface ConnectingHandle extends SocketHandle {
+export interface ConnectingHandle extends NativeHandle {
   connect(request: ConnectRequest, host: string, port: number): number;
   connect6(request: ConnectRequest, host: string, port: number): number;
 }
 
-export interface ConnectingPipe extends SocketHandle {
+export interface ConnectingPipe extends NativeHandle {
   connect(request: ConnectRequest, path: string): number | undefined;
 }
 
@@ -157,4 +190,26 @@ function hasAll(handle: SocketHandle, methods: readonly string[]): boolean {
     handle.writeQueueSize === 0;
   handle.close();
   return complete;
+}
+
+const TLS_METHODS = [
+  'useUserBuffer',
+  'readStart',
+  'readStop',
+  'writeBuffer',
+  'writev',
+  'shutdown',
+  'getpeername',
+  'getsockname',
+] as const;
+const TLS_CALLBACKS = ['onerror', 'onhandshakestart', 'onhandshakedone'] as const;
+
+/** The native side of a connection; null where it is not as it is known, or anything has been read or written. */
+export function tlsWrapOf(socket: TLSSocket): TlsWrap | null {
+  const wrap = (socket as { _handle?: Partial<TlsWrap> | null })._handle;
+  if (wrap === null || wrap === undefined || !(wrap._parentWrap instanceof net.Socket)) return null;
+  for (const name of TLS_METHODS) if (typeof wrap[name] !== 'function') return null;
+  for (const name of TLS_CALLBACKS) if (typeof wrap[name] !== 'function') return null;
+  if (socket.readableLength !== 0 || socket.writableLength !== 0 || socket.destroyed) return null;
+  return wrap as TlsWrap;
 }

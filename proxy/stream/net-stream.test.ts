@@ -9,6 +9,7 @@ import { acceptStreams } from './accept.ts';
 import type { ByteStream } from './byte-stream.ts';
 import { STREAM_OPTIONS, wrapSocket } from './net-stream.ts';
 import { accepting, conformance, connecting, dial, loopback, portOf } from './stream-conformance.ts';
+import { wrapTlsSocket } from './tls-handle.ts';
 
 let pems: { private: string; cert: string };
 let folder: string;
@@ -38,22 +39,27 @@ conformance(
   'net.Socket, accepted',
   accepting(loopback, (server, on) => acceptStreams(server, on, 'net'), dial),
 );
-conformance(
-  'TLS, accepted',
-  accepting(
-    loopback,
-    (server, on) => server.on('secureConnection', (socket: tls.TLSSocket) => on(wrapSocket(socket))),
-    (server) =>
-      tls.connect({
-        port: portOf(server),
-        host: '127.0.0.1',
-        rejectUnauthorized: false,
-        allowHalfOpen: true,
-      } as tls.ConnectionOptions),
-    () => tls.createServer({ key: pems.private, cert: pems.cert, allowHalfOpen: true } as tls.TlsOptions),
-  ),
-  { tls: true },
-);
+for (const [name, node] of [
+  ['TLS, accepted', 'net'],
+  ['TLS handle, accepted', 'handle'],
+] as const)
+  conformance(
+    name,
+    accepting(
+      loopback,
+      (server, on) =>
+        server.on('secureConnection', (socket: tls.TLSSocket) => on(wrapTlsSocket(socket, node))),
+      (server) =>
+        tls.connect({
+          port: portOf(server),
+          host: '127.0.0.1',
+          rejectUnauthorized: false,
+          allowHalfOpen: true,
+        } as tls.ConnectionOptions),
+      () => tls.createServer({ key: pems.private, cert: pems.cert, allowHalfOpen: true } as tls.TlsOptions),
+    ),
+    { tls: true },
+  );
 conformance(
   'net.Socket, connected, memory of ours',
   connecting((server) =>

@@ -5,7 +5,7 @@
 import net from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { BLOCK_SIZE, isOwnedBlock, keepBlock, returnBlock, takeBlock } from './blocks.ts';
-import { type ByteStream, type ByteStreamHandler, IGNORE, type TlsClient } from './byte-stream.ts';
+import { type ByteStream, type ByteStreamHandler, IGNORE } from './byte-stream.ts';
 import {
   HIGH_WATER,
   LAST_WORDS_ROUNDS,
@@ -16,6 +16,7 @@ import {
   timers,
 } from './deadlines.ts';
 import type { Timed } from './timer-wheel.ts';
+import { tlsFacts } from './tls-facts.ts';
 
 export { IGNORE } from './byte-stream.ts';
 export { HIGH_WATER } from './deadlines.ts';
@@ -345,25 +346,6 @@ function destroyAfterReading(this: StreamSocket, error?: Error): StreamSocket {
 
 function endAfterReading(stream: NetStream): void {
   stream.roundPassed();
-}
-
-const clients = new WeakMap<net.Socket, TlsClient>();
-
-/** Says what the visitor on an accepted TLS connection has proved; `tls.client` of its stream from then on. */
-export function noteTlsClient(socket: TLSSocket, client: TlsClient): void {
-  clients.set(socket, client);
-}
-
-function tlsFacts(socket: net.Socket): ByteStream['tls'] {
-  if (!(socket instanceof TLSSocket)) return null;
-  // On the server side `servername` is a string or false; on the client side it is what was asked for.
-  const name = (socket as { servername?: string | false }).servername;
-  return {
-    serverName: name || null,
-    alpn: socket.alpnProtocol || null,
-    version: socket.getProtocol() ?? '',
-    client: clients.get(socket) ?? null,
-  };
 }
 
 function onData(this: StreamSocket, chunk: Buffer): void {

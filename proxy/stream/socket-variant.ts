@@ -5,13 +5,10 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import { acceptStreams, type SocketVariant } from './accept.ts';
-import { type ByteStream, type ByteStreamHandler, IGNORE } from './byte-stream.ts';
+import type { ByteStream } from './byte-stream.ts';
 import { connectHandle } from './handle-connect.ts';
 import { type SocketInternals, socketInternals } from './internals.ts';
-
-/** More pieces than one system call takes, more bytes than sockets of usual size buffer. */
-const PIECES = 2_048;
-const PIECE = Buffer.alloc(4_096, 'x');
+import { check, passes, portOf, Trial, tryBytes } from './trial.ts';
 
 /** The cheapest variant that works, none beyond `most`. Never rejects; takes 10 ms where all is well. */
 export async function chooseSocketVariant(
@@ -21,35 +18,17 @@ export async function chooseSocketVariant(
 ): Promise<SocketVariant> {
   if (most === 'net') return 'net';
   const node = most === 'onread' ? null : known;
-  if (node !== null && (await passes((server, open) => tryHandles(node, server, open), timeoutMs)))
+  if (
+    node !== null &&
+    (await passes(createServer, (server, open) => tryHandles(node, server, open), timeoutMs))
+  )
     return 'handle';
-  if (await passes(tryOnread, timeoutMs)) return 'onread';
+  if (await passes(createServer, tryOnread, timeoutMs)) return 'onread';
   return 'net';
 }
 
-/** Runs a trial with a listening server; false when it throws or does not end in time. What it opens is closed. */
-async function passes(
-  trial: (server: net.Server, open: Trial[]) => Promise<void>,
-  timeoutMs: number,
-): Promise<boolean> {
-  const server = net.createServer({ allowHalfOpen: true });
-  const open: Trial[] = [];
-  let timer: NodeJS.Timeout | undefined;
-  try {
-    server.listen(0, '127.0.0.1');
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error('too late')), timeoutMs);
-    });
-    const whole = once(server, 'listening').then(() => trial(server, open));
-    await Promise.race([whole, late]);
-    return true;
-  } catch {
-    return false;
-  } finally {
-    clearTimeout(timer);
-    for (const { stream } of open) stream.reset();
-    server.close();
-  }
+function createServer(): net.Server {
+  return net.createServer({ allowHalfOpen: true });
 }
 
 async function tryOnread(server: net.Server, open: Trial[]): Promise<void> {
@@ -98,30 +77,6 @@ function nextAccepted(server: net.Server, open: Trial[], variant: SocketVariant)
   });
 }
 
-async function tryBytes(client: Trial, accepted: Trial): Promise<void> {
-  check(accepted.stream.remoteAddress === '127.0.0.1' && accepted.stream.remotePort > 0);
-  client.stream.write(PIECE);
-  await accepted.until(() => accepted.bytes === PIECE.length);
-  accepted.stream.write(PIECE);
-  await client.until(() => client.bytes === PIECE.length);
-
-  accepted.stream.pause();
-  check(!client.stream.writeAll(new Array(PIECES).fill(PIECE)));
-  check(client.stream.pendingBytes > 0);
-  accepted.stream.resume();
-  await accepted.until(() => accepted.bytes === (PIECES + 1) * PIECE.length);
-  await client.until(() => client.drained);
-  check(client.stream.pendingBytes === 0);
-
-  client.stream.end();
-  await accepted.until(() => accepted.ended);
-  accepted.stream.write(PIECE);
-  await client.until(() => client.bytes === 2 * PIECE.length);
-  accepted.stream.end();
-  await client.until(() => client.ended && client.closedWith === null);
-  await accepted.until(() => accepted.closedWith === null);
-}
-
 async function tryReset(client: Trial, accepted: Trial): Promise<void> {
   client.stream.reset();
   await client.until(() => client.closedWith === null);
@@ -129,60 +84,8 @@ async function tryReset(client: Trial, accepted: Trial): Promise<void> {
   check((accepted.closedWith as NodeJS.ErrnoException | null)?.code === 'ECONNRESET');
 }
 
-/** Notes what happens on a stream, and wakes who waits for it. */
-class Trial implements ByteStreamHandler {
-  readonly stream: ByteStream;
-  bytes = 0;
-  ended = false;
-  drained = false;
-  closedWith: Error | null | undefined = undefined;
-  #wake: () => void = () => {};
-
-  constructor(stream: ByteStream) {
-    this.stream = stream;
-    stream.handler = this;
-  }
-
-  async until(condition: () => boolean): Promise<void> {
-    while (!condition()) {
-      check(this.closedWith === undefined);
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-  }
-
-  onData(buffer: Buffer, start: number, end: number): void {
-    // What arrives is the letter that was sent, wherever it is received.
-    check(buffer[start] === PIECE[0] || buffer[start] === 63);
-    this.bytes += end - start;
-    this.#wake();
-  }
-  onEnd(): void {
-    this.ended = true;
-    this.#wake();
-  }
-  onDrain(): void {
-    this.drained = true;
-    this.#wake();
-  }
-  onClose(error: Error | null): void {
-    this.closedWith = error;
-    this.stream.handler = IGNORE;
-    this.#wake();
-  }
-}
-
 function connect(node: SocketInternals, port: number): Promise<ByteStream> {
   return new Promise((onConnected, onConnectFailed) => {
     connectHandle(node, { type: 'tcp', host: '127.0.0.1', port }, { onConnected, onConnectFailed });
   });
-}
-
-function check(holds: boolean): void {
-  if (!holds) throw new Error('the trial of sockets failed');
-}
-
-function portOf(server: net.Server): number {
-  return (server.address() as net.AddressInfo).port;
 }

@@ -8,7 +8,7 @@ import { Front } from '../../proxy/serving/front.ts';
 import { acceptStreams } from '../../proxy/stream/accept.ts';
 import { TlsFront } from '../../proxy/tls/tls-front.ts';
 import type { RejectedEntry, TableEntry } from '../../shared/routing/entry.ts';
-import { type ProxyOptions, TestProxy, VARIANT } from './harness.ts';
+import { type ProxyOptions, TestProxy, TLS_VARIANT, VARIANT } from './harness.ts';
 import { Wire } from './wire.ts';
 
 export interface FrontOptions extends ProxyOptions {
@@ -57,6 +57,7 @@ export class TestFront {
       connections: this.connections,
       admission: { opened: () => this.admitted++, closed: () => this.admitted-- } as never,
       tls: this.tls,
+      tlsVariant: () => TLS_VARIANT,
     });
     const spec: ListenerSpec = {
       key: 'test',

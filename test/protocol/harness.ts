@@ -10,6 +10,7 @@ import type { Environment } from '../../proxy/serving/environment.ts';
 import { acceptStreams, type SocketVariant } from '../../proxy/stream/accept.ts';
 import type { ByteStream } from '../../proxy/stream/byte-stream.ts';
 import { TimerWheel } from '../../proxy/stream/timer-wheel.ts';
+import type { TlsVariant } from '../../proxy/stream/tls-handle.ts';
 import { type Connector, socketConnector } from '../../proxy/upstream/connector.ts';
 import type { Upstreams } from '../../proxy/upstream/contract.ts';
 import { createUpstreams, type ManagedUpstreams } from '../../proxy/upstream/upstreams.ts';
@@ -50,6 +51,8 @@ export interface ProxyOptions {
 
 /** How sockets are made on both sides of the proxy; the runner has all of these tests run in each variant. */
 export const VARIANT: SocketVariant = (process.env['TEST_SOCKETS'] as SocketVariant | undefined) ?? 'handle';
+
+export const TLS_VARIANT: TlsVariant = VARIANT === 'handle' ? 'handle' : 'net';
 
 export class TestProxy {
   readonly backends: ScriptedBackend[];

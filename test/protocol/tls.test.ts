@@ -5,8 +5,8 @@ import { after, before, describe, it } from 'node:test';
 import tls from 'node:tls';
 import selfsigned from 'selfsigned';
 import { ClientConnection } from '../../proxy/http1/client-connection.ts';
-import { wrapSocket } from '../../proxy/stream/net-stream.ts';
-import { TestProxy } from './harness.ts';
+import { wrapTlsSocket } from '../../proxy/stream/tls-handle.ts';
+import { TestProxy, TLS_VARIANT } from './harness.ts';
 import { Wire } from './wire.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -25,7 +25,9 @@ before(async () => {
   server.on('secureConnection', (socket) => {
     const listener = { secure: true, port: 443 };
     open.add(
-      new ClientConnection(wrapSocket(socket), proxy.environment, listener, (one) => open.delete(one)),
+      new ClientConnection(wrapTlsSocket(socket, TLS_VARIANT), proxy.environment, listener, (one) =>
+        open.delete(one),
+      ),
     );
   });
   server.listen(0, '127.0.0.1');
