@@ -16,6 +16,8 @@ interface Firewall {
   readonly rules: readonly string[];
 }
 
+type Compiled = ReturnType<typeof compileRule>;
+
 /** A sentence when the caller's address would be refused by the object's own rules; null for none. */
 export function lockout(
   kind: Kind,
@@ -27,8 +29,9 @@ export function lockout(
 ): { readonly path: string; readonly message: string } | null {
   // Whoever is on this machine, or behind it, is no visitor; their address says nothing.
   if (address === null || LOCAL_ADDRESSES.has(address)) return null;
+  const compiled = new Map<string, Compiled | null>();
   for (const { path, rules } of kind === 'rule' ? ruleInUse(name, draft) : firewallsOf(kind, doc)) {
-    const refusal = refusedBy(rules, draft, address, now);
+    const refusal = refusedBy(rules, draft, compiled, address, now);
     if (refusal !== null)
       return { path, message: `rule ${refusal} refuses your own address ${address}; is that meant?` };
   }
@@ -39,12 +42,16 @@ export function lockout(
 export function contradiction(name: string, draft: View): string | null {
   const whitelists = Whitelists.of(draft);
   const global = listOf(draft.get('settings', SETTINGS_NAME)?.doc.firewall);
-  for (const user of draft.referrers('rule', name).slice(0, MAX_USERS)) {
-    const doc = draft.get(user.kind, user.name)?.doc;
-    if (doc === undefined || user.kind !== 'domain') continue;
+  if (whitelists.exhausted) return null;
+  // A domain names a rule once for each of its routes.
+  const users = new Set(draft.referrers('rule', name).flatMap((at) => (at.kind === 'domain' ? at.name : [])));
+  for (const user of [...users].slice(0, MAX_USERS)) {
+    const doc = draft.get('domain', user)?.doc;
+    if (doc === undefined) continue;
     for (const { rules } of firewallsOf('domain', doc)) {
       const told = whitelists.contradiction([...global, ...rules]);
-      if (told !== null) return `domain ${user.name}: ${told}`;
+      if (told !== null) return `domain ${user}: ${told}`;
+      if (whitelists.exhausted) return null;
     }
   }
   return null;
@@ -65,19 +72,33 @@ function firewallsOf(kind: Kind, doc: Doc): Firewall[] {
   return found;
 }
 
-function refusedBy(names: readonly string[], draft: View, address: string, now: number): string | null {
+/** `compiled`: rules that were compiled for this object before; many routes name the same ones. */
+function refusedBy(
+  names: readonly string[],
+  draft: View,
+  compiled: Map<string, Compiled | null>,
+  address: string,
+  now: number,
+): string | null {
   const references = names.flatMap((name) => {
-    const rule = draft.get('rule', name)?.doc as unknown as Rule | undefined;
-    if (rule === undefined) return [];
-    try {
-      return [{ name, rule: compileRule(rule, country) }];
-    } catch {
-      // What cannot be loaded is reported where it is saved.
-      return [];
+    let rule = compiled.get(name);
+    if (rule === undefined) {
+      rule = compiledRule(draft.get('rule', name)?.doc as unknown as Rule | undefined);
+      compiled.set(name, rule);
     }
+    return rule === null ? [] : [{ name, rule }];
   });
   const subject: FirewallSubject = { address, now, confirmed: () => true };
   return evaluate(references, subject, null, null)?.rule ?? null;
+}
+
+function compiledRule(rule: Rule | undefined): Compiled | null {
+  try {
+    return rule === undefined ? null : compileRule(rule, country);
+  } catch {
+    // What cannot be loaded is reported where it is saved.
+    return null;
+  }
 }
 
 function listOf(value: unknown): string[] {

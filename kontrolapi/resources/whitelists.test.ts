@@ -47,4 +47,17 @@ describe('whitelists that contradict each other', () => {
     }
     assert.ok(compared > 0 && compared <= 700_000, `${compared} comparisons`);
   });
+
+  it('are looked up with bounded effort, however many routes name them', () => {
+    const names = Object.keys(alike(100));
+    let asked = 0;
+    const get = (_kind: string, name: string) => {
+      asked++;
+      return { rev: 1, doc: { name, list: 'whitelist', type: 'ip', match: ['192.0.2.1'] } };
+    };
+    const whitelists = Whitelists.of({ get } as unknown as View);
+    for (let route = 0; route < 10_000; route++) assert.equal(whitelists.contradiction(names), null);
+    assert.equal(asked, names.length);
+    assert.ok(whitelists.exhausted);
+  });
 });

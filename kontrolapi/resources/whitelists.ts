@@ -5,7 +5,7 @@ import type { View } from '../revisions/view.ts';
 
 /** Lists whose product of lengths is greater are not compared: a warning is not worth a stall. */
 const MAX_PAIRS = 10_000;
-/** Comparisons for one state, of addresses and of pairs: some 0.3 s. What is left after that goes without a warning. */
+/** Comparisons for one state, of addresses, pairs and names: some 0.3 s. What is left then goes without a warning. */
 const MAX_COMPARISONS = 300_000;
 
 type Cidr = [ipaddr.IPv4 | ipaddr.IPv6, number];
@@ -19,6 +19,7 @@ const OF_VIEWS = new WeakMap<View, Whitelists>();
 export class Whitelists {
   readonly #view: View;
   readonly #pairs = new Map<string, boolean>();
+  readonly #known = new Map<string, Rule | null>();
   #left = MAX_COMPARISONS;
 
   /** Those of a state, the same for everyone who asks. */
@@ -34,12 +35,19 @@ export class Whitelists {
     this.#view = view;
   }
 
+  /** Nothing more is compared for this state. */
+  get exhausted(): boolean {
+    return this.#left <= 0;
+  }
+
   /** A sentence about the first two whitelists among `names` that nobody can meet both, or null. */
   contradiction(names: readonly string[]): string | null {
+    this.#left -= names.length;
+    if (this.exhausted) return null;
     const lists = [...new Set(names)].flatMap((name) => this.#whitelist(name) ?? []);
     for (const [index, one] of lists.entries()) {
       for (const other of lists.slice(index + 1)) {
-        if (this.#left <= 0) return null;
+        if (this.exhausted) return null;
         this.#left--;
         if (this.#meet(one, other)) continue;
         return `nobody can meet both whitelists ${one.name} and ${other.name}: everyone is refused`;
@@ -49,6 +57,14 @@ export class Whitelists {
   }
 
   #whitelist(name: string): Rule | null {
+    const known = this.#known.get(name);
+    if (known !== undefined) return known;
+    const found = this.#read(name);
+    this.#known.set(name, found);
+    return found;
+  }
+
+  #read(name: string): Rule | null {
     const rule = this.#view.get('rule', name)?.doc as unknown as Rule | undefined;
     const counts = rule?.list === 'whitelist' && rule.enabled !== false && rule.dryRun !== true;
     return counts ? rule : null;
