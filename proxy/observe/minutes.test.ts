@@ -18,7 +18,7 @@ function processOf(minutes: Minutes) {
       domains.count(whole);
     },
     report(full = false) {
-      minutes.report({ ...counters.snapshot(full), domains: domains.totals(full) });
+      minutes.report({ ...counters.snapshot(full), domainGrowth: domains.take() });
     },
   };
 }
@@ -64,6 +64,23 @@ test('each minute has what grew in it, over all processes, and a new sync does n
   );
 });
 
+test('domains that come and go never use up the room of those that come later', () => {
+  const clock = new ManualClock();
+  const minutes = new Minutes(clock);
+  const one = processOf(minutes);
+  one.report(true);
+  for (let n = 0; n < 6_000; n++) {
+    one.serve({ service: 'shop', domain: `preview-${n}.test` });
+    if (n % 400 === 399) one.report();
+    if (n % 2_000 === 1_999) clock.advance(60_000);
+  }
+  for (let n = 0; n < 6_100; n++) one.serve({ service: 'shop', domain: 'new.test' });
+  one.report();
+  one.report();
+  const [first] = minutes.answer().domains;
+  assert.deepEqual([first?.name, first?.requests], ['new.test', 6_100]);
+});
+
 test('an answer fits into a message of the bus however long the names are', () => {
   const clock = new ManualClock();
   const minutes = new Minutes(clock);
@@ -83,7 +100,7 @@ test('garbage from a process of another version is ignored', () => {
   const minutes = new Minutes(new ManualClock());
   for (const stats of [null, 1, {}, { version: 2 }, { version: 1, process: 'p', services: null }])
     minutes.report(stats);
-  minutes.report({ version: 1, process: 'p', services: [], domains: 'many' });
+  minutes.report({ version: 1, process: 'p', services: [], domainGrowth: 'many' });
   assert.deepEqual(minutes.answer().services, []);
 });
 

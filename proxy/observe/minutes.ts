@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../shared/clock.ts';
 import { COUNT, COUNTS, MAX_SERVICES, OTHER_SERVICES, type StatsSnapshot } from './counters.ts';
-import { DOMAIN_COUNT, DOMAIN_COUNTS, type DomainTotals, OTHER_DOMAINS } from './domain-counts.ts';
+import { DOMAIN_COUNT, DOMAIN_COUNTS, type DomainGrowth, OTHER_DOMAINS } from './domain-counts.ts';
 
 const MINUTES = 15;
 const MINUTE_MS = 60_000;
@@ -27,7 +27,6 @@ interface Minute {
 
 interface Baseline {
   readonly services: Map<string, { readonly born: number; readonly counts: readonly number[] }>;
-  readonly domains: Map<string, readonly number[]>;
 }
 
 export interface MinuteReport {
@@ -68,7 +67,7 @@ export class Minutes {
   }
 
   report(stats: unknown): void {
-    const snapshot = stats as (StatsSnapshot & { readonly domains?: DomainTotals }) | null;
+    const snapshot = stats as (StatsSnapshot & { readonly domainGrowth?: DomainGrowth }) | null;
     if (typeof snapshot !== 'object' || snapshot === null || snapshot.version !== 1) return;
     if (!Array.isArray(snapshot.services) || typeof snapshot.process !== 'string') return;
     const { baseline, fresh } = this.#baseline(snapshot.process);
@@ -82,12 +81,11 @@ export class Minutes {
       add(minute.total, counts, since);
       add(place(minute.services, name, COUNTS, MAX_SERVICES, OTHER_SERVICES), counts, since);
     }
-    for (const [name, ...counts] of Array.isArray(snapshot.domains) ? snapshot.domains : []) {
+    // What grew before this sync was there is not of this minute.
+    if (fresh || !Array.isArray(snapshot.domainGrowth)) return;
+    for (const [name, ...counts] of snapshot.domainGrowth as DomainGrowth) {
       if (typeof name !== 'string') continue;
-      const before = baseline.domains.get(name);
-      baseline.domains.set(name, counts);
-      if (fresh) continue;
-      add(place(minute.domains, name, DOMAIN_COUNTS, MAX_DOMAINS, OTHER_DOMAINS), counts, before);
+      add(place(minute.domains, name, DOMAIN_COUNTS, MAX_DOMAINS, OTHER_DOMAINS), counts, undefined);
     }
   }
 
@@ -123,7 +121,7 @@ export class Minutes {
   #baseline(process: string): { readonly baseline: Baseline; readonly fresh: boolean } {
     const known = this.#processes.get(process);
     if (known !== undefined) return { baseline: known, fresh: false };
-    const baseline = { services: new Map(), domains: new Map() };
+    const baseline = { services: new Map() };
     this.#processes.set(process, baseline);
     for (const oldest of this.#processes.keys()) {
       if (this.#processes.size <= MAX_PROCESSES) break;

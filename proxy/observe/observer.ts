@@ -4,7 +4,7 @@ import { LineSink, standardSink } from '../../shared/log-destination.ts';
 import { accessLogTarget } from '../../shared/settings-values.ts';
 import { type AccessLog, createAccessLog } from './access-log.ts';
 import { Counters, type StatsSnapshot } from './counters.ts';
-import { DomainCounts, type DomainTotals } from './domain-counts.ts';
+import { DomainCounts, type DomainGrowth } from './domain-counts.ts';
 import { RecentRequests } from './recent.ts';
 import type { Observer, RequestRecord } from './record.ts';
 
@@ -21,7 +21,7 @@ export interface ObserverOptions {
 export interface ProcessObserver extends Observer {
   readonly recent: RecentRequests;
   /** The message `stats` for sync; `full` when sync is new. */
-  snapshot(full?: boolean): StatsSnapshot & { readonly domains: DomainTotals };
+  snapshot(full?: boolean): StatsSnapshot & { readonly domainGrowth: DomainGrowth };
   /** Opens the file of the access log again, after it was renamed. */
   reopen(): void;
   /** Writes what waits; resolves when it is written, or after half a second. */
@@ -75,10 +75,10 @@ class JoinedObserver implements ProcessObserver {
     this.#counters.connectionsActive--;
   }
 
-  snapshot(full = false): StatsSnapshot & { readonly domains: DomainTotals } {
+  snapshot(full = false): StatsSnapshot & { readonly domainGrowth: DomainGrowth } {
     return {
       ...this.#counters.snapshot(full, this.#sink?.dropped ?? 0),
-      domains: this.#domains.totals(full),
+      domainGrowth: this.#domains.take(),
     };
   }
 
