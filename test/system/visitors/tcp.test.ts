@@ -180,10 +180,12 @@ test('a port in use is quarantined on that node and harms nothing else; it opens
   const [node, other] = cluster.nodes as [NodeOfCluster, NodeOfCluster];
   const [taken, free] = [await freePort(), await freePort()];
   const squatter = await Backend.start('squatter', { port: taken });
-  await cluster.apply(
-    listener('taken', taken, { service: 'one' }),
-    listener('free', free, { service: 'two' }),
-  );
+  const objects = [listener('taken', taken, { service: 'one' }), listener('free', free, { service: 'two' })];
+  const reply = await cluster.call('POST', '/v1/apply?wait=all&timeout=10s', { owner: 'test', objects });
+  assert.deepEqual([reply.status, reply.body.nodes, reply.body.pending], [202, [], []]);
+  const problems: { node: string; name: string }[] = reply.body.problems;
+  const unserved = problems.filter(({ name }) => name === 'taken').map((problem) => problem.node);
+  assert.equal(unserved.length, 2, 'the answer names the listener that no node could open');
   await answers(free, 'two');
   await cluster.until('both nodes say so', async () => {
     const quarantined = await Promise.all(
