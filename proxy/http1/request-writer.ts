@@ -197,7 +197,10 @@ function writeForwarding(out: Outbox, request: RequestWriting): void {
   }
   out.text(request.visitor.forwarding);
   writeForwardedHost(out, head);
-  out.text(`X-Request-Id: ${requestId}\r\n`);
+  // Apart: a text that was put together would have to be made one first.
+  out.text('X-Request-Id: ');
+  out.text(requestId);
+  out.text('\r\n');
   if (via) out.text(VIA[request.visitor.protocol]);
 }
 
