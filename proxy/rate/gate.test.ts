@@ -19,7 +19,18 @@ const PASS: Decision = {
 };
 
 function countOf(requests: number, periodMs: number, key = 'k', dryRun = false): RateCount {
-  return { rule: 'slow', rate: { requests, periodMs, by: 'client', scope: 's' }, key, dryRun };
+  return {
+    rule: 'slow',
+    rate: {
+      requests,
+      periodMs,
+      by: 'client',
+      scope: 's',
+      policy: `"slow";q=${requests};w=${Math.max(1, Math.round(periodMs / 1_000))}`,
+    },
+    key,
+    dryRun,
+  };
 }
 
 /** A node: gates whose words reach the desk `delay` ms later, and the other way round. */

@@ -5,6 +5,9 @@
 import type { Decision, FieldChanges, PageDecision } from '../../shared/routing/decision.ts';
 import type { RateCount } from '../../shared/routing/rate.ts';
 
+const NO_FIELDS: FieldChanges['set'] = [];
+const NO_NAMES: FieldChanges['remove'] = new Set();
+
 /** Adds the fields for `count` to an answer; `resetMs` until places come free. */
 export function withLimitFields(
   changes: FieldChanges | null,
@@ -12,14 +15,13 @@ export function withLimitFields(
   left: number,
   resetMs: number,
 ): FieldChanges {
-  // Names of rules hold neither quotes nor backslashes; seconds are whole and at least 1, as `w` and `t` ask.
-  const policy = `"${rule}";q=${rate.requests};w=${Math.max(1, Math.round(rate.periodMs / 1_000))}`;
   const limit = `"${rule}";r=${Math.max(0, left)};t=${seconds(resetMs)}`;
+  const added = [['ratelimit-policy', rate.policy] as const, ['ratelimit', limit] as const];
   return {
-    set: changes?.set ?? [],
+    set: changes?.set ?? NO_FIELDS,
     // Both are lists: a backend that has limits of its own keeps what it says of them.
-    add: [...(changes?.add ?? []), ['ratelimit-policy', policy], ['ratelimit', limit]],
-    remove: changes?.remove ?? new Set(),
+    add: changes === null ? added : [...changes.add, ...added],
+    remove: changes?.remove ?? NO_NAMES,
   };
 }
 

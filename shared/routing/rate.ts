@@ -15,6 +15,8 @@ export interface CompiledRate {
   readonly by: string;
   /** Counts are kept under it: a rule that only changes how many keeps them. */
   readonly scope: string;
+  /** What clients are told of it: its value in `RateLimit-Policy`. */
+  readonly policy: string;
 }
 
 /** One count that a request makes before it may go on. */
@@ -31,7 +33,9 @@ const PERIODS = { second: 1_000, minute: 60_000, hour: 3_600_000, day: 86_400_00
 export function compileRate(name: string, { requests, per, by }: NonNullable<Rule['rate']>): CompiledRate {
   const periodMs = typeof per === 'number' ? per : PERIODS[per];
   const lower = (by ?? 'client').toLowerCase();
-  return { requests, periodMs, by: lower, scope: `${name} ${periodMs} ${lower}` };
+  // Names of rules hold neither quotes nor backslashes; seconds are whole and at least 1, as `w` asks.
+  const policy = `"${name}";q=${requests};w=${Math.max(1, Math.round(periodMs / 1_000))}`;
+  return { requests, periodMs, by: lower, scope: `${name} ${periodMs} ${lower}`, policy };
 }
 
 /** What of a request says whom it counts for. */
