@@ -9,7 +9,7 @@ import type { PageAnswer, Pages } from '../pages/contract.ts';
 import { httpDate } from './date.ts';
 import type { Outbox } from './outbox.ts';
 import type { RequestHead } from './request-head.ts';
-import { changesField, writeFieldChanges } from './response-writer.ts';
+import { changesField, setsDate, writeFieldChanges } from './response-writer.ts';
 
 export interface OwnAnswerWriting {
   readonly answer: PageAnswer;
@@ -102,7 +102,8 @@ export function writeOwnAnswer(out: Outbox, writing: OwnAnswerWriting): number {
   const { status, fields, body } = answer;
   const bodiless = status === 204 || status === 304;
   out.begin(2_048 + body.length);
-  out.text(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nDate: ${httpDate()}\r\n`);
+  out.text(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`);
+  if (!setsDate(changes)) out.text(`Date: ${httpDate()}\r\n`);
   for (const [name, value] of fields) {
     if (!changesField(changes, name.toLowerCase())) out.field(name, value);
   }

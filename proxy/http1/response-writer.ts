@@ -37,7 +37,7 @@ export function writeResponseHead(out: Outbox, answer: ResponseWriting): void {
   out.begin(head.length + ADDED);
   writeStatusLine(out, head);
   copyFields(out, answer);
-  if (!head.hasDate && !(changes?.set.some(([name]) => name === 'date') ?? false)) {
+  if (!head.hasDate && !setsDate(changes)) {
     out.text('Date: ');
     out.text(httpDate());
     out.text('\r\n');
@@ -80,6 +80,11 @@ export function isFramingName(name: string): boolean {
 export function changesField(changes: FieldChanges | null, name: string): boolean {
   if (changes === null || FRAMING_NAMES.has(name)) return false;
   return changes.remove.has(name) || changes.set.some(([set]) => set === name);
+}
+
+/** Whether the route has a date of its own: an answer has one. */
+export function setsDate(changes: FieldChanges | null): boolean {
+  return changes?.set.some(([name]) => name === 'date') ?? false;
 }
 
 function writeStatusLine(out: Outbox, head: ResponseHead): void {

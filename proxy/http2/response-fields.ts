@@ -7,7 +7,7 @@ import { httpDate } from '../http1/date.ts';
 import * as kind from '../http1/field-kinds.ts';
 import type { FieldLines } from '../http1/field-lines.ts';
 import type { ResponseFraming, ResponseHead } from '../http1/response-head.ts';
-import { changesField, isFramingName } from '../http1/response-writer.ts';
+import { changesField, isFramingName, setsDate } from '../http1/response-writer.ts';
 import type { PageAnswer } from '../pages/contract.ts';
 import type { HpackEncoder } from './hpack-encoder.ts';
 import type { Trailer } from './sender.ts';
@@ -22,8 +22,7 @@ export function encodeResponse(
   encoder.begin();
   encoder.status(head.status);
   encodeFields(encoder, head, framing === 'chunked', changes);
-  if (!head.hasDate && !(changes?.set.some(([name]) => name === 'date') ?? false))
-    encoder.text('date', httpDate());
+  if (!head.hasDate && !setsDate(changes)) encoder.text('date', httpDate());
   if (changes !== null) encodeChanges(encoder, changes);
 }
 
@@ -39,7 +38,7 @@ export function encodeOwn(encoder: HpackEncoder, answer: PageAnswer, changes: Fi
   const { status, fields, body } = answer;
   encoder.begin();
   encoder.status(status);
-  encoder.text('date', httpDate());
+  if (!setsDate(changes)) encoder.text('date', httpDate());
   for (const [name, value] of fields) {
     if (!changesField(changes, name.toLowerCase())) encoder.text(name, clean(value));
   }

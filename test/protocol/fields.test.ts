@@ -375,6 +375,24 @@ describe('answers of the proxy', () => {
       },
     ));
 
+  it('a date that the route sets is the only one', () =>
+    withProxy(
+      own(({ labels }) => ({
+        type: 'answer',
+        status: 200,
+        contentType: 'text/plain',
+        body: 'ok',
+        labels,
+        response: { set: [['date', 'Thu, 01 Jan 1970 00:00:00 GMT']], add: [], remove: new Set() },
+      })),
+      async (proxy) => {
+        const client = await proxy.client();
+        client.write(`${GET}\r\n`);
+        const { head } = await client.readMessage();
+        assert.deepEqual(head.match(/^date: .*$/gim), ['date: Thu, 01 Jan 1970 00:00:00 GMT']);
+      },
+    ));
+
   it('a body that was announced to an own answer is read and dropped when it is short', () =>
     withProxy(
       own(({ labels }) => ({ type: 'page', cause: 'route_unknown', retryAfter: 7, labels, response: null })),
