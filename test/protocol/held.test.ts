@@ -10,7 +10,7 @@ import { dechunk } from './wire.ts';
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 const COUNT: RateCount = {
   rule: 'slow',
-  rate: { requests: 1, periodMs: 60_000, by: 'client', scope: 's' },
+  rate: { requests: 1, periodMs: 60_000, by: 'client', scope: 's', policy: '"slow";q=1;w=60' },
   key: 'k',
   dryRun: false,
 };
