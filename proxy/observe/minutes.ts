@@ -74,7 +74,7 @@ export class Minutes {
     const minute = this.#present();
     for (const { name, born, counts } of snapshot.services) {
       const before = baseline.services.get(name);
-      baseline.services.set(name, { born, counts });
+      remember(baseline.services, name, { born, counts });
       // A sync that is new gets totals of hours: they are where counting begins, not traffic of this minute.
       if (fresh) continue;
       const since = before !== undefined && before.born === born ? before.counts : undefined;
@@ -129,6 +129,14 @@ export class Minutes {
     }
     return { baseline, fresh: true };
   }
+}
+
+/** Names that were not heard of the longest go: a process counts fewer, and counts one that comes back from zero. */
+function remember<T>(known: Map<string, T>, name: string, value: T): void {
+  known.delete(name);
+  known.set(name, value);
+  const [oldest] = known.keys();
+  if (known.size > 2 * MAX_SERVICES && oldest !== undefined) known.delete(oldest);
 }
 
 function place(
