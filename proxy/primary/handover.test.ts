@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import net, { type AddressInfo } from 'node:net';
@@ -10,7 +10,7 @@ import type { PassedHandle } from '../link/handle-pass.ts';
 import { orphanSocketName } from '../link/orphan-socket.ts';
 import { type HeldSocket, openOrphanSocket } from '../serving/orphan.ts';
 import { takeSockets } from './handover.ts';
-import { findOrphans, prepareFolder } from './orphans.ts';
+import { findOrphans, isAlive, prepareFolder } from './orphans.ts';
 
 function folder(t: TestContext): string {
   const made = mkdtempSync(join(tmpdir(), 'kontrol-handover-'));
@@ -80,6 +80,19 @@ test('who still believes in a primary that has died is asked until it knows, bef
   const heard = await pretender(t, at, 3, `busy ${process.pid}\n`);
   assert.deepEqual([...(await findOrphans(at))].sort(), [1, 2]);
   assert.equal(heard.length, 1);
+});
+
+test('a process that has ended is not alive, even while its parent takes no notice', async (t) => {
+  // The shell becomes a program that never waits for the child it was left with.
+  const parent = spawn('sh', ['-c', 'sh -c "echo \\$\\$; read line" & exec sleep 60'], { stdio: 'pipe' });
+  t.after(() => parent.kill('SIGKILL'));
+  const [line] = await once(parent.stdout, 'data');
+  const pid = Number(String(line));
+  process.kill(pid, 'SIGKILL');
+  const deadline = performance.now() + 10_000;
+  while (isAlive(pid) && performance.now() < deadline) await new Promise(setImmediate);
+  assert.ok(!isAlive(pid));
+  assert.ok(isAlive(process.pid));
 });
 
 test('who still believes in a taker that has died is asked for its sockets again', async (t) => {

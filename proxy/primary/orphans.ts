@@ -2,6 +2,7 @@
  * Serving processes that an earlier primary left behind go on serving. This finds them through their Unix sockets
  * and asks them to close their listeners and drain, so that a new primary can bind their ports.
  */
+import { readFileSync } from 'node:fs';
 import { chmod, mkdir, readdir, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -51,12 +52,20 @@ export function untilAskedAgain(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, NOTICE_POLL_MS));
 }
 
+/** False also for one that has ended and waits for its parent to take notice. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+  try {
+    // proc(5): the state follows the name, which is in parentheses and may hold any character.
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return stat[stat.lastIndexOf(')') + 2] !== 'Z';
+  } catch {
+    // Elsewhere than on Linux it counts as alive until it is taken notice of.
+    return true;
   }
 }
 
