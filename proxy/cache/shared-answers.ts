@@ -21,6 +21,8 @@ const MAX_STORED = 1_024 * 1_048_576;
 interface Known {
   readonly answers: ServiceAnswers;
   compiled: CompiledService;
+  /** By key: the backends it had when it last had any. */
+  readonly backends: Map<number, ReadonlySet<string>>;
 }
 
 export class SharedAnswers implements AnswersForSeveral {
@@ -104,9 +106,12 @@ export class SharedAnswers implements AnswersForSeveral {
     answers.configure(compiled.config);
     if (leadsElsewhere(before, compiled)) answers.forget(() => true);
     else {
-      const gone = [...before.keys.keys()].filter((build) => !isSameBuild(before, compiled, build));
+      const gone = [...known.backends.keys()].filter(
+        (build) => !isSameBuild(known.backends, compiled, build),
+      );
       if (gone.length > 0) answers.forget(({ build }) => gone.includes(build));
     }
+    noteBackends(known.backends, compiled);
   }
 
   /** Removes stored answers; a path that ends with `*` names all that begin with it, null means all. How many went. */
@@ -125,7 +130,8 @@ export class SharedAnswers implements AnswersForSeveral {
       const answers = new ServiceAnswers(this.#environment(), compiled.config, this.#underWay, () =>
         this.#makeRoom(answers),
       );
-      known = { answers, compiled };
+      known = { answers, compiled, backends: new Map() };
+      noteBackends(known.backends, compiled);
       this.#services.set(compiled.name, known);
     }
     return known;
@@ -151,13 +157,19 @@ function leadsElsewhere(before: CompiledService, now: CompiledService): boolean 
 }
 
 /** A key keeps its answers while workers come and go, but not when none of its backends is the same. */
-function isSameBuild(before: CompiledService, now: CompiledService, build: number): boolean {
-  const was = before.keys.get(build);
+function isSameBuild(before: Known['backends'], now: CompiledService, build: number): boolean {
+  const was = before.get(build);
   const is = now.keys.get(build);
   if (is === undefined || !is.enabled) return false;
-  if (was === undefined || was === is || was.backends.length === 0 || is.backends.length === 0) return true;
-  const addresses = new Set(was.backends.map(({ address }) => address));
-  return is.backends.some(({ address }) => addresses.has(address));
+  if (was === undefined || is.backends.length === 0) return true;
+  return is.backends.some(({ address }) => was.has(address));
+}
+
+function noteBackends(backends: Known['backends'], { keys }: CompiledService): void {
+  for (const build of backends.keys()) if (!keys.has(build)) backends.delete(build);
+  for (const [build, { backends: now }] of keys) {
+    if (now.length > 0) backends.set(build, new Set(now.map(({ address }) => address)));
+  }
 }
 
 function sameOrigin(reference: string | undefined, uri: string): string | null {

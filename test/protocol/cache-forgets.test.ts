@@ -111,6 +111,38 @@ describe('stored answers go', () => {
     }
   });
 
+  scene('when none of the backends of a key is left, also when the new ones come later', {}, async (s) => {
+    const { service, answers } = s.proxy;
+    const withBackends = (change: (address: string) => string[]) => {
+      const keys = [...service.keys].map(([number, key]) => {
+        const backends = key.backends.flatMap((one) =>
+          change(one.address).map((address) => ({ ...one, address })),
+        );
+        return [number, { ...key, backends }] as const;
+      });
+      return { ...service, keys: new Map(keys) };
+    };
+    await s.through(request(), answer());
+    answers.setService(
+      'shop',
+      withBackends((address) => [address, '127.0.0.2:1']),
+    );
+    answers.setService(
+      'shop',
+      withBackends(() => ['127.0.0.2:1']),
+    );
+    answers.setService(
+      'shop',
+      withBackends(() => []),
+    );
+    assert.ok(answers.bytes > 0, 'they may come back');
+    answers.setService(
+      'shop',
+      withBackends(() => ['127.0.0.3:1']),
+    );
+    assert.equal(answers.bytes, 0);
+  });
+
   scene('the one not used for longest, when there is no room', { size: '40KB' }, async (s) => {
     const body = 'x'.repeat(4_000);
     for (let i = 0; i < 20; i++) {
