@@ -154,7 +154,7 @@ export function problemsOf(objects: readonly FileObject[]): string[] {
 function problemsOfInput(kind: Kind, fields: object): readonly FieldProblem[] {
   if (kind === 'settings') {
     const { error } = settingsInputSchema.safeParse(fields);
-    return error === undefined ? [] : schemaProblems(error);
+    return error === undefined ? [] : schemaProblems(error, settingsInputSchema);
   }
   const parsed = parseObject(kind, fields);
   return parsed.ok ? [] : parsed.problems;

@@ -134,7 +134,8 @@ export class LiveService {
     if (!READERS.includes(caller.role))
       throw new KontrolError('forbidden', `${caller.name} has the role ${caller.role}, which does not read`);
     const asked = query.safeParse(Object.fromEntries(new URLSearchParams(text)));
-    if (!asked.success) throw new KontrolError('invalid', 'The query is not valid', problemsOf(asked.error));
+    if (!asked.success)
+      throw new KontrolError('invalid', 'The query is not valid', problemsOf(asked.error, query));
     return asked.data;
   }
 

@@ -22,7 +22,8 @@ export function settingsRules(live: LiveStore, settings: SettingsOfProcess): Kin
     inputSchema: settingsInputSchema,
     async prepare(input, present, keep) {
       const parsed = settingsInputSchema.safeParse(input);
-      if (!parsed.success) throw new KontrolError('invalid', undefined, problemsOf(parsed.error));
+      if (!parsed.success)
+        throw new KontrolError('invalid', undefined, problemsOf(parsed.error, settingsInputSchema));
       const { alerts } = parsed.data;
       if (alerts === undefined) return input;
       const keeper = new SecretKeeper(live, settings.secret, keep, referencesOf(present));

@@ -103,10 +103,10 @@ function removeAt(root: unknown, path: readonly PropertyKey[]): void {
 }
 
 /**
- * The problems of a failed validation, with dotted paths; those inside a union are unfolded. With the schema, unknown
- * fields come with the one that was probably meant.
+ * The problems of a failed validation, with dotted paths; those inside a union are unfolded. Unknown fields come
+ * with the one of `schema` that was probably meant.
  */
-export function problemsOf(error: z.ZodError, schema: z.ZodType | null = null): FieldProblem[] {
+export function problemsOf(error: z.ZodError, schema: z.ZodType): FieldProblem[] {
   const problems: FieldProblem[] = [];
   let guesses = MAX_GUESSES;
   const walk = (issues: readonly z.core.$ZodIssue[], prefix: readonly PropertyKey[]): void => {
