@@ -2,7 +2,7 @@
  * The sending half of `handle-stream.ts`: at most one write is with Node, and what comes meanwhile follows in one
  * call. Keeps no more than references; when to stop is for its owner, by `pendingBytes`.
  */
-import { BLOCK_SIZE, isOwnedBlock, keepBlock, takeBlock } from './blocks.ts';
+import { BLOCK_SIZE, isOwnedBlock, keepBlock, takeBlock, viewOf } from './blocks.ts';
 import type { SocketHandle, SocketInternals, WriteRequest } from './internals.ts';
 
 /** Who hears how writes end. Both can come from inside a call of the writer. */
@@ -104,7 +104,7 @@ export class HandleWriter {
 
   /** From a block that its owner loses when the write cannot be done at once. */
   #sendBlock(block: Buffer, start: number, end: number): void {
-    this.#send(block.subarray(start, end));
+    this.#send(viewOf(block, start, end));
     if (this.#writing !== null && this.#handle.copies !== true) keepBlock(block);
   }
 
