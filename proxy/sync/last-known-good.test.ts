@@ -21,7 +21,10 @@ function copy(seq: number): Copy {
     id: `id-${seq}`,
     hash: 'h',
     at: 1,
-    entries: [{ kind: 'service', name: 'shop', doc: { name: 'shop', latest: seq } }],
+    entries: [
+      { kind: 'domain', name: 'shop.test', doc: { name: 'shop.test', service: 'shop' } },
+      { kind: 'service', name: 'shop', doc: { name: 'shop', latest: seq } },
+    ],
     log: [{ kind: 'service', name: 'shop', rev: seq }],
     secrets: [{ name: 'cookie-key', sealed: 'kontrol1.plain.eA' }],
     names: [{ name: 'h', addresses: ['127.0.0.1'] }],
@@ -61,6 +64,18 @@ for (const [what, damage] of [
     assert.deepEqual(codes, what === 'gone' ? [] : ['copy_damaged']);
   });
 }
+
+test('behind a damaged copy one that serves nothing counts as none; as the newest it is what is served', async (t) => {
+  const path = await folder(t);
+  const empty = { ...copy(1), entries: [] };
+  await writeCopy(path, empty);
+  assert.equal((await readCopy(path, silentLog))?.seq, 1);
+  await writeCopy(path, copy(2));
+  await truncate(join(path, 'last-known-good.json'), 50);
+  const { log, codes } = listening();
+  assert.equal(await readCopy(path, log), null);
+  assert.deepEqual(codes, ['copy_damaged', 'copy_empty']);
+});
 
 test('two damaged copies are said and count as none', async (t) => {
   const path = await folder(t);

@@ -52,8 +52,12 @@ interface Header {
   readonly sha256: string;
 }
 
-/** The newest copy that is whole, or null. Says in the log what it could not use. */
+/**
+ * The newest copy that is whole, or null. Says in the log what it could not use. Behind a damaged one an older one
+ * that serves nothing counts as none: hosts that were there would be answered as if they had never been.
+ */
 export async function readCopy(folder: string, log: Log): Promise<Copy | null> {
+  let lost = false;
   for (const file of [CURRENT, OLDER]) {
     const path = join(folder, file);
     let text: string;
@@ -61,6 +65,7 @@ export async function readCopy(folder: string, log: Log): Promise<Copy | null> {
       text = await readFile(path, 'utf8');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+        lost = true;
         log.warn('copy_unreadable', `the last-known-good copy ${path} cannot be read; trying an older one`, {
           error: (error as Error).message,
         });
@@ -68,7 +73,12 @@ export async function readCopy(folder: string, log: Log): Promise<Copy | null> {
       continue;
     }
     const copy = decode(text);
-    if (typeof copy !== 'string') return copy;
+    if (typeof copy !== 'string') {
+      if (!lost || copy.entries.some(({ kind }) => kind === 'domain' || kind === 'listener')) return copy;
+      log.warn('copy_empty', `the older copy ${path} serves nothing and is not used`, { path });
+      continue;
+    }
+    lost = true;
     log.warn('copy_damaged', `the last-known-good copy ${path} is ${copy}; trying an older one`, { path });
   }
   return null;
