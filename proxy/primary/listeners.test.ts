@@ -23,7 +23,11 @@ class Receiver {
   }
 }
 
-function listeners(t: { after(end: () => void): void }, settings: Partial<SettingsOfProcess> = {}) {
+function listeners(
+  t: { after(end: () => void): void },
+  settings: Partial<SettingsOfProcess> = {},
+  accepts = true,
+) {
   const clock = new ManualClock();
   const reports: PrimaryToSync[] = [];
   const changed: (() => void)[] = [];
@@ -43,6 +47,14 @@ function listeners(t: { after(end: () => void): void }, settings: Partial<Settin
     },
   });
   t.after(() => subject.close());
+  // Some process that accepts on whatever there is.
+  if (accepts)
+    subject.add({
+      send(message) {
+        if (message.type === 'listen') queueMicrotask(() => subject.accepted(message.spec.key));
+        return true;
+      },
+    });
   const until = async (condition: () => boolean) => {
     while (!condition()) await new Promise<void>((resolve) => changed.push(resolve));
   };
@@ -76,6 +88,25 @@ test('a receiver gets every socket with a spare handle, also those that open lat
   subject.want([tcp('db', port)]);
   await until(() => reports.some((report) => report.type === 'listening' && report.port === port));
   assert.deepEqual(receiver.types(), ['listen', 'spare']);
+});
+
+test('a port is open when a process accepts on it: bound alone it refuses', async (t) => {
+  const { subject, reports } = listeners(t, { http: [] }, false);
+  const receiver = new Receiver();
+  subject.add(receiver);
+  await subject.bindSettings();
+  assert.equal(subject.accepting, true);
+  const spec = tcp('db', await freePort());
+  await subject.want([spec]);
+  subject.tell();
+  assert.deepEqual([reports, receiver.types(), subject.accepting], [[], ['listen', 'spare'], false]);
+  subject.accepted(spec.key);
+  subject.accepted(spec.key);
+  assert.deepEqual(reports, [{ type: 'listening', key: spec.key, port: spec.port }]);
+  assert.equal(subject.accepting, true);
+  await subject.want([]);
+  await subject.want([spec]);
+  assert.equal(reports.length, 1, 'it was closed in between');
 });
 
 test('what the table does not want any more closes, the HTTP ports of the settings never', async (t) => {

@@ -36,6 +36,8 @@ export class Listeners {
   #wanted: readonly ListenerSpec[] = [];
   /** Bound and offered, by key. */
   readonly #open = new Map<string, BoundSocket>();
+  /** Keys of those on which a process has accepted: bound alone, a port still refuses. */
+  readonly #accepted = new Set<string>();
   /** Bound but not wanted yet (HTTPS without a certificate): nobody accepts, visitors are refused. By key. */
   readonly #reserved = new Map<string, BoundSocket>();
   readonly #receivers = new Set<SocketReceiver>();
@@ -85,9 +87,9 @@ export class Listeners {
     return [...this.#open.values(), ...this.#reserved.values()].map((socket) => socket.spec);
   }
 
-  /** Keys of what is open, HTTPS apart that waits for a certificate. */
-  openKeys(): string[] {
-    return [...this.#open.keys()];
+  /** Whether some process accepts on each socket that is open, HTTPS apart that waits for a certificate. */
+  get accepting(): boolean {
+    return [...this.#open.keys()].every((key) => this.#accepted.has(key));
   }
 
   /** A process that accepts from here on, on every socket that is open now or opens later. */
@@ -126,10 +128,18 @@ export class Listeners {
     return this.#openMissing();
   }
 
+  /** A process accepts on the socket: from here on nobody is refused there, whatever becomes of the process. */
+  accepted(key: string): void {
+    const socket = this.#open.get(key);
+    if (socket === undefined || this.#accepted.has(key)) return;
+    this.#accepted.add(key);
+    this.#options.report({ type: 'listening', key, port: socket.spec.port });
+  }
+
   /** A new sync process hears what is open and what is not. */
   tell(): void {
     for (const [key, socket] of this.#open)
-      this.#options.report({ type: 'listening', key, port: socket.spec.port });
+      if (this.#accepted.has(key)) this.#options.report({ type: 'listening', key, port: socket.spec.port });
     for (const [key, reason] of this.#failures) this.#options.report({ type: 'listen-failed', key, reason });
   }
 
@@ -183,18 +193,19 @@ export class Listeners {
     this.#failures.delete(key);
     this.#open.set(key, socket);
     for (const receiver of this.#receivers) socket.offer(receiver);
-    this.#options.report({ type: 'listening', key, port: socket.spec.port });
   }
 
   #rename(key: string, socket: BoundSocket, spec: ListenerSpec): void {
     for (const receiver of this.#receivers) socket.withdraw(receiver);
     this.#open.delete(key);
+    this.#accepted.delete(key);
     socket.rename(spec);
     this.#opened(spec.key, socket);
   }
 
   #close(key: string, socket: BoundSocket): void {
     this.#open.delete(key);
+    this.#accepted.delete(key);
     for (const receiver of this.#receivers) socket.withdraw(receiver);
     socket.close();
   }

@@ -81,8 +81,6 @@ class Node implements RunningNode {
   readonly #handover: boolean;
   /** What was taken over and is not used yet; null when there was nothing to take, or no longer is. */
   #inherited: Inherited | null = null;
-  /** Keys of sockets that some process accepts on. */
-  readonly #accepting = new Set<string>();
   #bound = false;
   #stopping = false;
   #telling: NodeJS.Immediate | null = null;
@@ -218,8 +216,11 @@ class Node implements RunningNode {
       await this.#listeners.bindSettings();
     } catch (error) {
       this.#releaseInherited();
-      // Held by an orphan that was not asked, perhaps.
-      if (error instanceof BindError && error.code === 'EADDRINUSE') return false;
+      if (error instanceof BindError && error.code === 'EADDRINUSE') {
+        // Held by an orphan that was not asked, perhaps.
+        this.#log.warn('takeover_by_bind', `${error.message}; binding after the earlier processes`);
+        return false;
+      }
       if (error instanceof BindError) throw new KontrolError('cannot_start', error.message);
       throw error;
     }
@@ -324,7 +325,7 @@ class Node implements RunningNode {
         this.#supervisor.ready(child);
         return;
       case 'accepting':
-        this.#accepting.add(message.key);
+        this.#listeners.accepted(message.key);
         this.#checkReady();
         return;
       case 'pong':
@@ -345,7 +346,7 @@ class Node implements RunningNode {
 
   #checkReady(): void {
     if (!this.#bound || !this.#supervisor.seated().some((child) => child.state === 'ready')) return;
-    if (this.#listeners.openKeys().every((key) => this.#accepting.has(key))) this.#events.emit('ready');
+    if (this.#listeners.accepting) this.#events.emit('ready');
   }
 
   /** Once for whatever changes within one turn of the event loop. */

@@ -84,8 +84,10 @@ async function askAll(folder: string, question: 'who' | 'drain'): Promise<Orphan
       if (pid === null) return;
       const path = join(folder, name);
       const answer = await ask(path, question);
-      if (answer === 'gone') await unlink(path).catch(() => {});
-      else if (answer === 'silent') silent.push(pid);
+      if (answer === 'gone') {
+        // One that lives may not listen yet.
+        if (!isAlive(pid)) await unlink(path).catch(() => {});
+      } else if (answer === 'silent') silent.push(pid);
       else if (answer.primary === null) leaving.push(pid);
       else primaries.add(answer.primary);
     }),

@@ -9,6 +9,8 @@ const MAX_LINE = 16;
 const IDLE_MS = 5_000;
 
 export interface OrphanSocket {
+  /** Resolves when the process can be found, or it is known that it never will be. Never rejects. */
+  readonly settled: Promise<void>;
   /** Idempotent; removes the file. */
   close(): void;
 }
@@ -38,11 +40,17 @@ export function openOrphanSocket(
     path = join(orphanFolder(at.data, at.node), orphanSocketName(process.pid));
   } catch (error) {
     onError(error as Error);
-    return { close() {} };
+    return { settled: Promise.resolve(), close() {} };
   }
   const takeover = new Takeover(state);
   const server = net.createServer((socket) => converse(socket, state, takeover));
   server.maxConnections = 8;
+  const settled = new Promise<void>((resolve) => {
+    server
+      .once('listening', resolve)
+      .once('error', () => resolve())
+      .once('close', resolve);
+  });
   server.on('error', onError);
   // A file of an earlier process with our number.
   unlink(path, () => {
@@ -51,6 +59,7 @@ export function openOrphanSocket(
   server.unref();
   let closed = false;
   return {
+    settled,
     close() {
       if (closed) return;
       closed = true;

@@ -213,6 +213,8 @@ export class ServingProcess {
       this.#tlsVariant = await chooseTlsVariant(variant);
       if (variant === 'handle' && this.#tlsVariant !== 'handle')
         log.info('sockets', 'TLS connections are made by way of net', { variant: 'net' });
+      // Who accepts before a later primary can find it would be overlooked, and its port closed for a while.
+      await this.#orphanSocket.settled;
       this.#variant = variant;
       this.#begin();
     });
