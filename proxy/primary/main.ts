@@ -154,10 +154,15 @@ class Node implements RunningNode {
         throw new KontrolError('cannot_start', `the data folder ${data} cannot be used: ${error.message}`);
       });
       await checkAccessLog(this.#settings.accessLog);
-      const orphans = await findOrphans(folder);
+      let orphans = await findOrphans(folder);
+      if (orphans.length === 0) {
+        // Who relieves others goes on without it, as they did: then visitors are served already, and the log says so.
+        if (this.#settings.https.length > 0) await checkCertificate(this.#settings.certs);
+        this.#bound = await this.#bindFree();
+        // Somebody serves there who was overlooked: to tell them to leave now would leave nobody to accept.
+        if (!this.#bound) orphans = await findOrphans(folder);
+      }
       const relieves = orphans.length > 0;
-      // Who relieves others goes on without it, as they did: then visitors are served already, and the log says so.
-      if (!relieves && this.#settings.https.length > 0) await checkCertificate(this.#settings.certs);
       if (relieves && (await this.#takeOver(folder, orphans))) return;
       if (relieves) {
         // They serve meanwhile: the ports change hands only when a process of ours can answer.
@@ -165,7 +170,8 @@ class Node implements RunningNode {
         const waited = new Promise<void>((resolve) => this.#clock.after(RELIEF_MS, resolve));
         await Promise.race([once(this.#events, 'table'), waited]);
       }
-      if (!this.#stopping) await this.#bind(folder);
+      if (this.#bound) await askToLeave(folder);
+      else if (!this.#stopping) await this.#bind(folder);
       // Told to stop before it had begun.
       if (this.#stopping) return;
       this.#bound = true;
@@ -264,6 +270,17 @@ class Node implements RunningNode {
     this.#listeners.inherit(null);
     this.#inherited?.close();
     this.#inherited = null;
+  }
+
+  /** False when a port is in use. */
+  async #bindFree(): Promise<boolean> {
+    try {
+      await this.#listeners.bindSettings();
+      return true;
+    } catch (error) {
+      if (error instanceof BindError && error.code === 'EADDRINUSE') return false;
+      throw error instanceof BindError ? new KontrolError('cannot_start', error.message) : error;
+    }
   }
 
   async #bind(folder: string): Promise<void> {

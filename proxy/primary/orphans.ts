@@ -2,7 +2,7 @@
  * Serving processes that an earlier primary left behind go on serving. This finds them through their Unix sockets
  * and asks them to close their listeners and drain, so that a new primary can bind their ports.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, readdir, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -62,10 +62,10 @@ export function isAlive(pid: number): boolean {
   try {
     // proc(5): the state follows the name, which is in parentheses and may hold any character.
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat[stat.lastIndexOf(')') + 2] !== 'Z';
+    return !/[ZX]/.test(stat[stat.lastIndexOf(')') + 2] ?? '');
   } catch {
-    // Elsewhere than on Linux it counts as alive until it is taken notice of.
-    return true;
+    // Taken notice of in between. Elsewhere than on Linux it counts as alive until it is.
+    return !existsSync('/proc/self/stat');
   }
 }
 
