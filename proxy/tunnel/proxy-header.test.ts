@@ -167,7 +167,7 @@ describe('PROXY header', () => {
     fc.assert(
       fc.property(end, end, fc.constantFrom(1, 2), (source, destination, version) => {
         const first = verdict(encodeProxyHeader(version as 1 | 2, { source, destination }));
-        assert.doesNotMatch(first, /unknown|bad|more/);
+        assert.ok(first.includes('>'), first);
       }),
     );
   });
