@@ -119,16 +119,15 @@ export function socketError(status: number, syscall: string, where = ''): NodeJS
 /** Releases of Node under which the tests of this folder have run; others begin with `onread`. */
 const KNOWN_MAJORS: readonly number[] = [20, 22, 24, 26];
 
-const METHODS = [
+const STREAM_METHODS = [
   'useUserBuffer',
   'readStart',
   'readStop',
   'writeBuffer',
   'writev',
   'shutdown',
-  'close',
-  'connect',
 ] as const;
+const METHODS = [...STREAM_METHODS, 'close', 'connect'] as const;
 const TCP_METHODS = [
   ...METHODS,
   'connect6',
@@ -192,16 +191,7 @@ function hasAll(handle: SocketHandle, methods: readonly string[]): boolean {
   return complete;
 }
 
-const TLS_METHODS = [
-  'useUserBuffer',
-  'readStart',
-  'readStop',
-  'writeBuffer',
-  'writev',
-  'shutdown',
-  'getpeername',
-  'getsockname',
-] as const;
+const TLS_METHODS = [...STREAM_METHODS, 'getpeername', 'getsockname'] as const;
 const TLS_CALLBACKS = ['onerror', 'onhandshakestart', 'onhandshakedone'] as const;
 
 /** The native side of a connection; null where it is not as it is known, or anything has been read or written. */

@@ -3,9 +3,10 @@
  * same time, each for itself: what one gets stays its own.
  */
 import assert from 'node:assert/strict';
-import { answer, request, scene } from './cache-scene.ts';
+import { answer, request, type Scene, scene } from './cache-scene.ts';
 
-scene('a 304 that sets a cookie for one leaves no cookie for another who renews the same', {}, async (s) => {
+/** Two visitors renew the same stored answer at once, each with a request to the backend of their own. */
+async function twoRenew(s: Scene) {
   await s.through(request(), answer(['ETag: "a"', 'Cache-Control: max-age=1']));
   s.proxy.passTime(2_000);
   s.client.write(request(['Cookie: session=old']));
@@ -15,6 +16,11 @@ scene('a 304 that sets a cookie for one leaves no cookie for another who renews 
   other.write(request(['Cookie: session=another']));
   const second = await s.proxy.backend.connection();
   assert.match(await second.readHead(), /if-none-match: "a"/i);
+  return { first, second, other };
+}
+
+scene('a 304 that sets a cookie for one leaves no cookie for another who renews the same', {}, async (s) => {
+  const { first, second, other } = await twoRenew(s);
   first.write(
     'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\nSet-Cookie: session=new\r\nCache-Control: private\r\n\r\n',
   );
@@ -33,15 +39,7 @@ scene(
   'a 304 that sets a cookie for one leaves no cookie in the answer that stands in for another',
   { staleIfError: '1m' },
   async (s) => {
-    await s.through(request(), answer(['ETag: "a"', 'Cache-Control: max-age=1']));
-    s.proxy.passTime(2_000);
-    s.client.write(request(['Cookie: session=old']));
-    const first = s.proxy.backend.accepted[0]!;
-    await first.readHead();
-    const other = await s.proxy.client();
-    other.write(request(['Cookie: session=another']));
-    const second = await s.proxy.backend.connection();
-    await second.readHead();
+    const { first, second, other } = await twoRenew(s);
     first.write('HTTP/1.1 304 Not Modified\r\nETag: "a"\r\nSet-Cookie: session=new\r\n\r\n');
     assert.equal((await s.client.readMessage()).fields.get('set-cookie'), 'session=new');
     second.write('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n');
