@@ -83,8 +83,9 @@ export class Crowd {
       { state: 'ready' },
       member.port,
     );
-    if (reply === null || reply.status >= 400) this.failures++;
+    // Unknown after an outage longer than its lease: it registers again, as the wrapper does.
     if (reply?.status === 404) await this.#register(member);
+    else if (reply === null || reply.status >= 400) this.failures++;
     if (member.alive) this.#schedule(member, HEARTBEAT_MS * (0.9 + 0.2 * Math.random()));
   }
 
