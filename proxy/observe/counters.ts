@@ -4,7 +4,7 @@
  */
 import { CAUSES, type CauseCode } from '../../shared/causes.ts';
 import type { DryRunTotals } from './dry-runs.ts';
-import { BUCKETS, bucketOf } from './histogram.ts';
+import { BUCKETS, bucketOf, pairsOf } from './histogram.ts';
 import type { RequestRecord } from './record.ts';
 
 /** Label values that no service can have: requests that reached none, and those beyond MAX_SERVICES. */
@@ -203,9 +203,6 @@ export class Counters {
 }
 
 function statsOf(service: ServiceCounts): ServiceStats {
-  const times: number[] = [];
-  service.times.forEach((count, bucket) => {
-    if (count > 0) times.push(bucket, count);
-  });
-  return { name: service.name, born: service.born, counts: [...service.counts], times };
+  const { name, born, counts, times } = service;
+  return { name, born, counts: [...counts], times: pairsOf(times) };
 }

@@ -14,6 +14,15 @@ export const BOUNDS_MS: Float64Array = Float64Array.from(
 );
 export const BUCKETS = BOUNDS_MS.length + 1;
 
+/** Counts by bucket as pairs of bucket and count, without the empty ones: how they travel between processes. */
+export function pairsOf(counts: Float64Array): number[] {
+  const pairs: number[] = [];
+  counts.forEach((count, bucket) => {
+    if (count > 0) pairs.push(bucket, count);
+  });
+  return pairs;
+}
+
 /** The bucket that `ms` belongs to, 0 … BUCKETS - 1. */
 export function bucketOf(ms: number): number {
   let low = 0;

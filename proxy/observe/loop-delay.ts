@@ -3,7 +3,7 @@
  * JavaScript, and added to the buckets of `histogram.ts` whenever a snapshot is taken.
  */
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
-import { BUCKETS, bucketOf } from './histogram.ts';
+import { BUCKETS, bucketOf, pairsOf } from './histogram.ts';
 
 /** Milliseconds between two samples. */
 const EVERY_MS = 20;
@@ -26,11 +26,7 @@ export class LoopDelay {
   /** Samples since the start as pairs of bucket and count, without the empty ones. */
   totals(): number[] {
     this.#take();
-    const pairs: number[] = [];
-    this.#counts.forEach((count, bucket) => {
-      if (count > 0) pairs.push(bucket, count);
-    });
-    return pairs;
+    return pairsOf(this.#counts);
   }
 
   close(): void {
