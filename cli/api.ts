@@ -1,5 +1,6 @@
 /** `kontrol api`: the control service alone. It stays up without its store and says so in `/readyz`. */
 import { startApi } from '../kontrolapi/main.ts';
+import { processGivesWay } from '../shared/background.ts';
 import { KontrolError } from '../shared/errors.ts';
 import { helpText, readSettings } from '../shared/settings.ts';
 import { openLog } from './open-log.ts';
@@ -15,6 +16,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     return 0;
   }
   process.title = 'kontrol api';
+  processGivesWay();
   const { settings } = read;
   const log = openLog(read, 'api');
   try {

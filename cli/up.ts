@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { ONE_HELPER } from '../shared/background.ts';
 import type { Log } from '../shared/log.ts';
 import { helpText, readSettings } from '../shared/settings.ts';
 import { isHeldByAnother } from './internal-port.ts';
@@ -136,6 +137,7 @@ class Child {
     const main = fileURLToPath(new URL('./main.js', import.meta.url));
     const child = fork(main, [this.#command, ...this.#argv], {
       env: supervisedEnvironment(),
+      execArgv: [...process.execArgv, ONE_HELPER],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
     this.#process = child;

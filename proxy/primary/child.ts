@@ -3,6 +3,7 @@
  * does not read its channel is ended, never buffered for without limit.
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import { ONE_HELPER } from '../../shared/background.ts';
 import type { Log } from '../../shared/log.ts';
 
 /** Messages given to the channel and not yet taken by the kernel; beyond, the process counts as hung. */
@@ -49,7 +50,7 @@ export class Child {
     try {
       this.#process = fork(options.entry, [], {
         env: options.env,
-        execArgv: [],
+        execArgv: [ONE_HELPER],
         serialization: 'json',
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       });

@@ -5,6 +5,7 @@
 import { EventEmitter, once } from 'node:events';
 import { open } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { helpersGiveWay } from '../../shared/background.ts';
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import { KontrolError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
@@ -61,6 +62,7 @@ export async function startNode(
   options: NodeOptions = {},
 ): Promise<RunningNode> {
   process.title = 'kontrol primary';
+  helpersGiveWay();
   const node = new Node(settings, log, options);
   await node.start();
   return node;

@@ -3,12 +3,14 @@
  * SIGTERM asks it to leave. No failure of ours ends it.
  */
 import { setFlagsFromString } from 'node:v8';
+import { helpersGiveWay } from '../../shared/background.ts';
 import type { PrimaryToServing, StartMessage, ToServing } from '../link/messages.ts';
 import { ServingProcess } from './start.ts';
 
 process.title = 'kontrol serving';
 // What dies young is collected by this thread alone: the helpers it would wait for may have to wait for a processor.
 setFlagsFromString('--no-parallel-scavenge');
+helpersGiveWay();
 
 let serving: ServingProcess | null = null;
 

@@ -2,6 +2,7 @@
  * The sync process: forked by the primary, which sends a start message first. It ends when the channel to the primary
  * closes, and for no other reason: signals are for the primary, and failures are logged.
  */
+import { processGivesWay } from '../../shared/background.ts';
 import { openBus } from '../../shared/bus/open.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { createLog } from '../../shared/log-create.ts';
@@ -16,6 +17,7 @@ import { SyncProcess } from './sync.ts';
 const CLOSE_MS = 3_000;
 
 process.title = 'kontrol sync';
+processGivesWay();
 // SIGUSR1 would open a debugger port in a process that does not handle it.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const)
   process.on(signal, () => {});
