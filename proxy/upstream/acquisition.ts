@@ -38,7 +38,6 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
   timerDue = 0;
   timerQueued = false;
   queued = false;
-  readonly anyBackend: boolean;
   readonly #owner: AcquisitionOwner;
   readonly #key: KeyState;
   readonly #request: PickRequest;
@@ -70,7 +69,10 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
     this.#request = request;
     this.#options = options;
     this.#acquirer = acquirer;
-    this.anyBackend = options.tried.length === 0 && key.sticky === null;
+  }
+
+  get anyBackend(): boolean {
+    return this.#failed.length === 0 && this.#options.tried.length === 0 && this.#key.sticky === null;
   }
 
   /** Goes on from a choice: with the next backend, until one connects, there is no room, or none is left. */

@@ -184,3 +184,42 @@ test('an ejected backend that leaves the table leaves no timer behind', () => {
   made.pass(1_000);
   assert.equal(made.timers.size, 0);
 });
+
+test('processes that take out another one each at the same moment leave each other somebody', () => {
+  const document = { eject: { status5xx: 2 }, passive: { offline: '10s' } };
+  const [one, two] = [setup(document, [A, B]), setup(document, [A, B])];
+  for (let count = 0; count < 2; count++) {
+    one.answer(A, 500);
+    two.answer(B, 500);
+  }
+  const said = [...one.made.failures];
+  one.made.upstreams.applyRemoteFailures(two.made.failures);
+  two.made.upstreams.applyRemoteFailures(said);
+  assert.deepEqual([A, B].map(one.alive), [false, true]);
+  assert.deepEqual([A, B].map(two.alive), [true, false]);
+});
+
+test('when nobody else is left, those that are out for their answers serve', () => {
+  const { made, answer, alive, ask } = setup(EJECT, [A, B]);
+  for (let count = 0; count < 3; count++) answer(A, 500);
+  assert.ok(!alive(A));
+  made.upstreams.setVerdict('shop', B, false);
+  assert.ok(alive(A));
+  assert.equal(ask().address, A);
+  const drained = setup(EJECT, [A, B]);
+  for (let count = 0; count < 3; count++) drained.answer(A, 500);
+  drained.made.upstreams.setService('shop', service({ 1: [A, spec(B, { state: 'maintenance' })] }, EJECT));
+  assert.ok(drained.alive(A));
+});
+
+test('one that fails its checks as well stays out, and so do all where all may be', () => {
+  const dead = setup(EJECT, [A, B]);
+  for (let count = 0; count < 3; count++) dead.answer(A, 500);
+  dead.made.upstreams.setVerdict('shop', A, false);
+  dead.made.upstreams.setVerdict('shop', B, false);
+  assert.ok(!dead.alive(A));
+  const all = setup({ eject: { status5xx: 1, maxShare: 1 } }, [A, B]);
+  all.answer(A, 500);
+  all.answer(B, 500);
+  assert.deepEqual([A, B].map(all.alive), [false, false]);
+});

@@ -32,7 +32,8 @@ export interface EjectionOwner {
   readonly service: string;
   readonly address: string;
   readonly context: EjectionContext;
-  readonly offlineMs: number;
+  /** `passive.offline` as it is now. */
+  offlineMs(): number;
   /** Whether so many others are alive that this one may be out. */
   maySpare(maxShare: number): boolean;
   /** Mean milliseconds to the first byte of the others that are alive; null when there is nothing to compare with. */
@@ -91,9 +92,21 @@ export class Ejection implements AnswerSignals, Timed {
     if (count > 0) this.#judge();
   }
 
-  /** Another process has taken it out for this time. */
+  /**
+   * Another process has taken it out for this time. Several may take out another one each at the same moment; what
+   * one of them keeps is asked here again, or together they would leave nobody.
+   */
   remoteEjected(ms: number): void {
-    if (this.reason === null) this.#out(Math.min(ms, MAX_OFFLINE_MS), 'as in another process of this node');
+    if (this.reason !== null || !this.#owner.maySpare(this.config.maxShare)) return;
+    this.#out(Math.min(ms, MAX_OFFLINE_MS), 'as in another process of this node');
+  }
+
+  /** Back before its time: an answer that may be bad is better than none. */
+  pardon(): void {
+    if (this.reason === null) return;
+    this.#backAt = this.#owner.context.timers.now;
+    this.#back();
+    this.#owner.ejectionChanged();
   }
 
   /** All is forgiven: somebody else is at the address. */
@@ -155,7 +168,8 @@ export class Ejection implements AnswerSignals, Timed {
   }
 
   #eject(reason: string): void {
-    const { offlineMs, context } = this.#owner;
+    const { context } = this.#owner;
+    const offlineMs = this.#owner.offlineMs();
     if (context.timers.now - this.#backAt > this.#lastMs * FORGIVEN) this.#periods = 0;
     this.#periods++;
     const grown = Math.min(offlineMs * 2 ** Math.min(this.#periods - 1, 30), MAX_OFFLINE_MS);

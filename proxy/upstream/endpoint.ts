@@ -97,6 +97,8 @@ export class Endpoint implements ConnectionOwner, Timed {
   sparePending = false;
   /** The part of its share that it gets, above 0 and up to 1. */
   ramp = 1;
+  /** The last worker that a key named here. */
+  worker: string | null = null;
   /** Null unless the service ejects backends by how they answer. */
   ejection: Ejection | null = null;
   readonly #idle = new IntrusiveList<Connection>();
@@ -201,7 +203,11 @@ export class Endpoint implements ConnectionOwner, Timed {
 
   /** What its name stands for now. Idle connections to addresses that are gone are closed. */
   resolved(addresses: readonly string[]): void {
+    const before = this.#targets;
     this.#targets = targetsOf(this.#parsed, addresses);
+    // What was found out about the old ones says nothing about those that are new.
+    if (this.offline && this.#targets.some((target) => !before.some(({ text }) => text === target.text)))
+      this.owner.trialDue(this);
     this.#closeIdle((connection) => !this.#isCurrent(connection));
   }
 
@@ -363,6 +369,11 @@ export class Endpoint implements ConnectionOwner, Timed {
     this.#refresh();
   }
 
+  /** It alone is out for its answers, and somebody has to serve. */
+  pardon(): void {
+    if (this.#verdict && !this.offline) this.ejection?.pardon();
+  }
+
   /** Another worker has taken over the address: what was known of the one before says nothing about it. */
   renewed(): void {
     this.#verdict = true;
@@ -432,11 +443,8 @@ export class Endpoint implements ConnectionOwner, Timed {
 
   /** The configuration changed: closes what no longer fits, opens what `pool.min` asks for. */
   reconfigured(): void {
-    // Nobody checks it any more, so nobody would take an old verdict back.
-    if (this.owner.config.health.type === 'off' && !this.#verdict) {
-      this.#verdict = true;
-      this.#refresh();
-    }
+    // Nobody checks it any more, so nobody would take an old verdict back, nor try it in its place.
+    if (this.owner.config.health.type === 'off' && !this.#verdict) this.setVerdict(true);
     this.#configureEjection();
     this.#closeIdle((connection) => !this.#isCurrent(connection));
     this.#keepWarm();
@@ -445,12 +453,25 @@ export class Endpoint implements ConnectionOwner, Timed {
   #configureEjection(): void {
     const { eject } = this.owner.config;
     if (eject !== null && this.ejection !== null) this.ejection.config = eject;
-    else if (eject !== null) this.ejection = new Ejection(eject, new EjectionOf(this, () => this.#refresh()));
+    else if (eject !== null) this.ejection = new Ejection(eject, this.#ejectionOwner());
     else if (this.ejection !== null) {
       this.ejection.close();
       this.ejection = null;
       this.#refresh();
     }
+  }
+
+  #ejectionOwner(): EjectionOwner {
+    const { owner, address } = this;
+    return {
+      service: owner.name,
+      address,
+      context: owner.context,
+      offlineMs: () => owner.config.passive.offlineMs,
+      maySpare: (maxShare) => owner.mayEject(this, maxShare),
+      meanOfOthers: () => owner.meanOfOthers(this),
+      ejectionChanged: () => this.#refresh(),
+    };
   }
 
   /** The table names it no longer. */
@@ -464,34 +485,5 @@ export class Endpoint implements ConnectionOwner, Timed {
     const { leaving } = this.owner.context;
     for (const endpoint of leaving) if (!endpoint.busy) leaving.delete(endpoint);
     if (this.busy) leaving.add(this);
-  }
-}
-
-/** An endpoint as its ejection sees it. */
-class EjectionOf implements EjectionOwner {
-  readonly service: string;
-  readonly address: string;
-  readonly context: UpstreamContext;
-  readonly ejectionChanged: () => void;
-  readonly #endpoint: Endpoint;
-
-  constructor(endpoint: Endpoint, changed: () => void) {
-    this.#endpoint = endpoint;
-    this.service = endpoint.owner.name;
-    this.address = endpoint.address;
-    this.context = endpoint.owner.context;
-    this.ejectionChanged = changed;
-  }
-
-  get offlineMs(): number {
-    return this.#endpoint.owner.config.passive.offlineMs;
-  }
-
-  maySpare(maxShare: number): boolean {
-    return this.#endpoint.owner.mayEject(this.#endpoint, maxShare);
-  }
-
-  meanOfOthers(): number | null {
-    return this.#endpoint.owner.meanOfOthers(this.#endpoint);
   }
 }

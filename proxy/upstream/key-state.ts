@@ -147,6 +147,12 @@ export class KeyState {
     return this.#backends.some((backend) => isReady(backend) || backend.state === 'lost');
   }
 
+  /** Whether a new request would find somebody. */
+  get anyAlive(): boolean {
+    this.#candidates ??= candidatesOf(this.#backends);
+    return this.#candidates.length > 0;
+  }
+
   /** Whether, with one more out, at most this share of the backends would be. */
   canSpareOne(maxShare: number): boolean {
     let ready = 0;

@@ -27,6 +27,12 @@ export class KeyedBackend implements Backend {
     this.state = spec.state;
     this.since = spec.since;
     this.#worker = spec.worker;
+    const { worker } = endpoint;
+    if (spec.worker === null) return;
+    endpoint.worker = spec.worker;
+    // Under another key before: the next build, at the same address.
+    if (worker !== null && worker !== spec.worker) endpoint.renewed();
+    this.weigh();
   }
 
   update(spec: BackendSpec): void {
@@ -38,6 +44,7 @@ export class KeyedBackend implements Backend {
     this.weigh();
     const sameWorker = this.#worker === spec.worker;
     this.#worker = spec.worker;
+    if (spec.worker !== null) this.endpoint.worker = spec.worker;
     if (!sameWorker && spec.worker !== null) this.endpoint.renewed();
     else if (wasAway && spec.state === 'ready') this.endpoint.owner.startSlowly(this.endpoint);
   }

@@ -186,6 +186,39 @@ describe('passive health', () => {
   });
 });
 
+describe('somebody else at an address', () => {
+  test('a worker of the next build does not inherit what was known of the one before', () => {
+    const worker = (id: string) =>
+      ({ address: A, weight: 1, tier: 0, state: 'ready', since: 1, worker: id }) as const;
+    const { upstreams, backend } = held([B]);
+    upstreams.setService('shop', service({ 41: [worker('one')] }));
+    upstreams.applyRemoteFailures([{ service: 'shop', address: A, count: 3 }]);
+    assert.equal(backend(A).alive, false);
+    upstreams.setService('shop', service({ 42: [worker('one')] }));
+    assert.equal(backend(A).alive, false, 'it is the same one');
+    upstreams.setService('shop', service({ 43: [worker('two')] }));
+    assert.equal(backend(A).alive, true);
+  });
+
+  test('a name that stands for a new address is tried with the next request, not after its time out', () => {
+    const { ask, upstreams, backend, pass, connector } = held([A, 'db.example:80'], {
+      passive: { attempts: 1, offline: '5m' },
+    });
+    upstreams.setResolved('db.example', ['10.0.0.8']);
+    ask('10.0.0.8:80');
+    ask('10.0.0.8:80');
+    assert.equal(backend('db.example:80').alive, false);
+    upstreams.setResolved('db.example', ['10.0.0.8']);
+    pass(1_000);
+    assert.equal(ask(), A);
+    assert.equal(backend('db.example:80').alive, false, 'nothing is new');
+    upstreams.setResolved('db.example', ['10.0.0.8', '10.0.0.9']);
+    while (connector.pending.length > 0) connector.succeed();
+    ask('10.0.0.8:80');
+    assert.equal(backend('db.example:80').alive, true);
+  });
+});
+
 describe('active verdicts', () => {
   test('take backends out and bring them back, passive time out included', () => {
     const { ask, upstreams, backend } = held([A, B], { passive: { attempts: 1 } });
@@ -219,6 +252,20 @@ describe('active verdicts', () => {
     upstreams.setService('shop', service({ 1: [A] }, { health: { type: 'http' } }));
     assert.equal(backend(A).alive, false);
     upstreams.setService('shop', service({ 1: [A] }, { health: { type: 'off' } }));
+    assert.equal(backend(A).alive, true);
+  });
+
+  test('so does the time out of one whose trial was left to the checks', () => {
+    const { ask, upstreams, backend, pass } = held([A, B], {
+      health: { type: 'http' },
+      passive: { attempts: 1, offline: '10s' },
+    });
+    ask(A);
+    ask(A);
+    upstreams.setVerdict('shop', A, false);
+    pass(10_500);
+    assert.equal(ask(), B);
+    upstreams.setService('shop', service({ 1: [A, B] }, { health: { type: 'off' } }));
     assert.equal(backend(A).alive, true);
   });
 

@@ -92,6 +92,20 @@ describe('queue', () => {
     assert.equal(retry.address, B);
   });
 
+  test('nor does one that a backend refused', () => {
+    const { acquire, shop, lent, connector } = full({ 1: [A, B] });
+    const refused = acquire(shop);
+    lent[0]?.connection?.discard(false);
+    connector.fail();
+    const next = acquire(shop);
+    connector.succeed();
+    assert.equal(next.address, A);
+    const last = acquire(shop);
+    next.connection?.release(null);
+    assert.equal(last.address, A);
+    assert.equal(refused.answers, 0, 'it waits for the other one');
+  });
+
   test('a request that goes wrong as it gets its connection harms nobody else', () => {
     const { acquire, shop, lent, upstreams, connector, backend } = full({ 1: [A] });
     const failing = new Got();

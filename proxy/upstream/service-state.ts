@@ -83,6 +83,7 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
     }
     this.refreshSticky();
     for (const endpoint of this.endpoints.values()) endpoint.reconfigured();
+    for (const state of this.keys.values()) this.#pardon(state);
     this.capacityFreed();
   }
 
@@ -201,8 +202,18 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
   }
 
   healthChanged(): void {
-    for (const state of this.keys.values()) state.invalidate();
+    for (const state of this.keys.values()) {
+      state.invalidate();
+      this.#pardon(state);
+    }
     this.capacityFreed();
+  }
+
+  /** When nobody else is alive, those that are out for their answers alone serve: they accept connections. */
+  #pardon(state: KeyState): void {
+    // Who allows all of them to be out wants it so.
+    if (this.config.eject === null || this.config.eject.maxShare === 1 || state.anyAlive) return;
+    for (const { state: its, endpoint } of state.backends) if (its === 'ready') endpoint.pardon();
   }
 
   trialDue(endpoint: Endpoint): void {

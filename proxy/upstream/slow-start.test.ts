@@ -92,6 +92,15 @@ test('without slowStart a new backend gets its share at once, and switching it o
   assert.ok(share(slow.made, off) > 0.44);
 });
 
+test('a shorter slowStart counts at once for those that are on their way', () => {
+  const { made, both } = setup({ ...SLOW, slowStart: '1h' });
+  made.upstreams.setService('shop', both);
+  const shorter = service({ 1: [OLD, NEW] }, SLOW);
+  made.upstreams.setService('shop', shorter);
+  made.pass(21_000);
+  assert.ok(share(made, shorter) > 0.44);
+});
+
 test('a slow start of the only backend holds nothing back, and leaves no timer behind', () => {
   const { made } = setup();
   const alone = service({ 1: [NEW] }, SLOW);

@@ -27,7 +27,10 @@ export class SlowStart implements Timed {
   configure(ms: number): void {
     if (ms === this.#ms) return;
     this.#ms = ms;
-    if (this.#began.size > 0) this.onTimeout();
+    if (this.#began.size === 0) return;
+    // It was set for a step of the time before.
+    this.#context.timers.remove(this);
+    this.onTimeout();
   }
 
   begin(endpoint: Endpoint): void {
