@@ -121,6 +121,8 @@ function askRules(
     now: request.now,
     confirmed: () => confirmed(table, request),
     count(rule, rate, dryRun) {
+      // Named in several lists it is one rule all the same.
+      if (counts?.some((count) => count.rule === rule)) return;
       counts ??= [];
       counts.push({ rule, rate, key: rateKey(rate, request, domain), dryRun });
     },

@@ -66,6 +66,16 @@ test('a refusal before a rate rule counts nothing, one after it does; allow ends
   );
 });
 
+test('a rule that several lists name counts a request once', () => {
+  const table = tableOf([
+    serviceEntry('web'),
+    ruleEntry('calm', rate()),
+    settingsEntry({ firewall: ['calm'] }),
+    domainEntry(HOST, { firewall: ['calm'], routes: [{ path: '/', service: 'web', firewall: ['calm'] }] }),
+  ]);
+  assert.deepEqual(countedBy(table), ['calm']);
+});
+
 test('a disabled or expired rate rule counts nothing, a dry one says that it is', () => {
   assert.deepEqual(countedBy(guarded({ a: rate({}, { enabled: false }) })), []);
   assert.deepEqual(countedBy(guarded({ a: rate({}, { expires: '2001-01-01T00:00:00Z' }) })), []);
