@@ -374,3 +374,44 @@ test('a first pass of one that is down is confirmed soon: it is back within a mo
   await pass(1_700);
   assert.equal(verdicts.at(-1)?.alive, true);
 });
+
+test('what the checks find of another worker at an address is told, even if it is what was told of the one before', async (t) => {
+  const { checks, world, told, verdicts, pass } = setup();
+  t.after(() => checks.close());
+  const of = (worker: string): CompiledService => {
+    const service = compiled(['10.0.0.1:80']);
+    const backends = service.keys.get(1)!.backends.map((backend) => ({ ...backend, worker }));
+    return { ...service, keys: new Map([[1, { key: 1, enabled: true, backends }]]) };
+  };
+  world.answers.set('10.0.0.1:80', 'status 500');
+  checks.setService('shop', of('one'));
+  await pass(6_000);
+  const dead = { service: 'shop', address: '10.0.0.1:80', alive: false };
+  assert.deepEqual(told, [dead]);
+  checks.setService('shop', of('one'));
+  await pass(6_000);
+  assert.equal(told.length, 1, 'the same worker');
+  checks.setService('shop', of('two'));
+  await pass(6_000);
+  assert.deepEqual(told.slice(1), [dead], 'serving processes believed the new one alive');
+  assert.equal(verdicts.length, 1, 'nobody hears twice that it is down');
+  world.answers.delete('10.0.0.1:80');
+  await pass(3_000);
+  assert.equal(told.at(-1)?.alive, true);
+});
+
+test('a process that may have missed verdicts is told those of all that were decided', async (t) => {
+  const { checks, world, pass } = setup();
+  t.after(() => checks.close());
+  world.answers.set('10.0.0.1:80', 'refused');
+  checks.setService('shop', compiled(['10.0.0.1:80', '10.0.0.2:80']));
+  assert.deepEqual(checks.verdicts(), []);
+  await pass(6_000);
+  assert.deepEqual(
+    checks.verdicts().map(({ address, alive }) => [address, alive]),
+    [
+      ['10.0.0.1:80', false],
+      ['10.0.0.2:80', true],
+    ],
+  );
+});

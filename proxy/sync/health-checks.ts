@@ -1,7 +1,8 @@
 /**
  * Active health checks of every backend of the node, from this one process: concurrent within a bound, spread over the
  * interval, faster while a backend is undecided or went down. A backend is who it is by service and address, so what
- * is known of it survives changes of the table; a new one counts as alive, and its first check runs at once. When
+ * is known of it survives changes of the table; a new one counts as alive, and its first check runs at once. So does
+ * the first of another worker at the address, which serving processes believe alive until they are told. When
  * everything beyond this machine goes bad at once, the checks themselves are not believed until one passes.
  */
 
@@ -48,6 +49,8 @@ interface Checked {
   readonly address: string;
   readonly endpoint: Endpoint;
   service: ResolvedService;
+  /** Who is at the address; null for a configured backend. */
+  worker: string | null;
   alive: boolean;
   /** On this machine: reached without a network. */
   readonly local: boolean;
@@ -111,7 +114,7 @@ export class HealthChecks {
   /** A service is now as given; null when it is gone. */
   setService(name: string, service: CompiledService | null): void {
     const known = this.#backends.get(name) ?? new Map<string, Checked>();
-    const wanted = service === null ? new Set<string>() : addressesOf(service);
+    const wanted = service === null ? new Map<string, string | null>() : addressesOf(service);
     for (const [address, backend] of known) {
       if (wanted.has(address)) continue;
       this.#forget(backend);
@@ -122,10 +125,13 @@ export class HealthChecks {
       return;
     }
     this.#backends.set(name, known);
-    for (const address of wanted) {
+    for (const [address, worker] of wanted) {
       const backend = known.get(address);
-      if (backend !== undefined) this.#reconfigure(backend, service.config);
-      else this.#add(known, service.config, address);
+      if (backend === undefined) this.#add(known, service.config, address, worker);
+      else {
+        this.#reconfigure(backend, service.config);
+        this.#servedBy(backend, worker);
+      }
     }
   }
 
@@ -162,6 +168,17 @@ export class HealthChecks {
     return dead;
   }
 
+  /** What was told of every backend, for a process that may have missed some of it. */
+  verdicts(): HealthVerdict[] {
+    const told: HealthVerdict[] = [];
+    for (const backends of this.#backends.values()) {
+      for (const { name, address, alive, decided } of backends.values()) {
+        if (decided) told.push({ service: name, address, alive });
+      }
+    }
+    return told;
+  }
+
   *all(): IterableIterator<BackendHealth> {
     for (const backends of this.#backends.values()) {
       for (const backend of backends.values()) yield healthOf(backend);
@@ -189,7 +206,12 @@ export class HealthChecks {
     this.#backends.clear();
   }
 
-  #add(backends: Map<string, Checked>, service: ResolvedService, address: string): void {
+  #add(
+    backends: Map<string, Checked>,
+    service: ResolvedService,
+    address: string,
+    worker: string | null,
+  ): void {
     const endpoint = parseEndpoint(address);
     if (endpoint === null) return;
     const backend: Checked = {
@@ -197,6 +219,7 @@ export class HealthChecks {
       address,
       endpoint,
       service,
+      worker,
       alive: true,
       local: isLocal(endpoint),
       diedAt: Number.NEGATIVE_INFINITY,
@@ -236,6 +259,20 @@ export class HealthChecks {
       backend.problem = null;
       this.#decide(backend, true);
     } else this.#enqueue(backend);
+  }
+
+  /**
+   * Another worker has taken the address over: it is looked at at once, and what the checks find is told even if it is
+   * what was told of the one before.
+   */
+  #servedBy(backend: Checked, worker: string | null): void {
+    const another = worker !== null && worker !== backend.worker;
+    backend.worker = worker;
+    if (!another) return;
+    backend.decided = false;
+    backend.passes = 0;
+    backend.failures = 0;
+    this.#enqueue(backend);
   }
 
   #forget(backend: Checked): void {
@@ -432,13 +469,15 @@ function healthOf(backend: Checked): BackendHealth {
   return { service: name, address, alive, against: alive ? failures : passes, problem, checkedAt };
 }
 
-/** Addresses of enabled keys that may get traffic; those in maintenance are left alone. */
-function addressesOf(service: CompiledService): Set<string> {
-  const addresses = new Set<string>();
+/** Addresses of enabled keys that may get traffic, and their workers; those in maintenance are left alone. */
+function addressesOf(service: CompiledService): Map<string, string | null> {
+  const addresses = new Map<string, string | null>();
   if (!service.config.enabled) return addresses;
   for (const key of service.keys.values()) {
     if (!key.enabled) continue;
-    for (const { address, state } of key.backends) if (state !== 'maintenance') addresses.add(address);
+    for (const { address, state, worker } of key.backends) {
+      if (state !== 'maintenance') addresses.set(address, worker ?? addresses.get(address) ?? null);
+    }
   }
   return addresses;
 }
