@@ -214,8 +214,40 @@ test('a flood of things that are wrong stays within bounds, and documents by han
   const { clock, board, live } = world();
   live.documents.set('by-hand', { _id: 'by-hand', v: 1, text: 'hello' });
   const one = board('one');
-  const flood = Array.from({ length: 2_000 }, (_, i) => wrong(`a${i}`));
+  const flood = Array.from({ length: 2_000 }, (_, i) => wrong(`kind${i % 10}/${i}`));
   await one.cycle(flood, NOW);
   clock.advance(6_000);
   assert.equal((await one.cycle(flood, NOW)).length, 500);
+});
+
+test('of one kind a hundred are told, and something new pushes out nothing that was told', async () => {
+  const { clock, board } = world();
+  const one = board('one');
+  const names = (from: number) => Array.from({ length: 150 }, (_, i) => wrong(`down/${from + i}`));
+  await one.cycle([...names(1_000), wrong('lost/n1')], NOW);
+  clock.advance(6_000);
+  const raised = await one.cycle([...names(1_000), wrong('lost/n1')], NOW);
+  assert.equal(raised.length, 101);
+  await one.told(raised);
+  for (let looks = 0; looks < 10; looks++) {
+    // Others come before them.
+    assert.deepEqual(await one.cycle([...names(0), ...names(1_000), wrong('lost/n1')], NOW), []);
+    clock.advance(6_000);
+  }
+});
+
+test('what got better without being over is told when it gets worse again', async () => {
+  const { clock, board } = world();
+  const one = board('one');
+  const expiring = async (level: number) => {
+    const notices = await one.cycle([wrong('certificate/shop', { level, title: `level ${level}` })], NOW);
+    await one.told(notices);
+    return notices.map(({ title }) => title);
+  };
+  await expiring(2);
+  clock.advance(6_000);
+  assert.deepEqual(await expiring(2), ['level 2']);
+  assert.deepEqual(await expiring(1), []);
+  assert.deepEqual(await expiring(2), ['level 2']);
+  assert.deepEqual(await expiring(2), []);
 });

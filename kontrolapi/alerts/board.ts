@@ -34,6 +34,8 @@ interface Entry extends LiveDocument {
 /** Whoever took a notice and has not told it for this long has died. Above all attempts to deliver together. */
 const STALE_MS = 300_000;
 const MAX_ENTRIES = 500;
+/** Things of one kind that are told one by one. What was told stays, whatever else goes wrong meanwhile. */
+const MAX_OF_KIND = 100;
 
 export interface CycleOptions {
   /** What happens within this time is one message, in ms. */
@@ -70,13 +72,7 @@ export class Board {
     const now = this.#clock.monotonic();
     const wrong = new Map(conditions.map((condition) => [condition.key, condition]));
     this.#time(wrong, entries, now);
-    const known = new Set(entries.map(({ _id }) => _id));
-    let room = MAX_ENTRIES - known.size;
-    for (const condition of wrong.values()) {
-      if (known.has(condition.key) || room <= 0 || !this.#raises(condition, now)) continue;
-      room--;
-      await this.#live.insert('alerts', condition.key, raisedEntry(condition, this.#clock.now()));
-    }
+    await this.#raise(wrong.values(), entries, now);
     for (const entry of entries) await this.#follow(entry, wrong.get(entry._id), now);
     return this.#take(options);
   }
@@ -111,6 +107,21 @@ export class Board {
       if (this.#versions.get(_id)?.v !== v) this.#versions.set(_id, { v, at: now });
   }
 
+  async #raise(wrong: Iterable<Condition>, entries: readonly Entry[], now: number): Promise<void> {
+    const known = new Set(entries.map(({ _id }) => _id));
+    const ofKind = new Map<string, number>();
+    for (const id of known) ofKind.set(kindOf(id), (ofKind.get(kindOf(id)) ?? 0) + 1);
+    let room = MAX_ENTRIES - known.size;
+    for (const condition of wrong) {
+      const kind = kindOf(condition.key);
+      const others = ofKind.get(kind) ?? 0;
+      if (known.has(condition.key) || others >= MAX_OF_KIND || !this.#raises(condition, now)) continue;
+      if (room-- <= 0) return;
+      ofKind.set(kind, others + 1);
+      await this.#live.insert('alerts', condition.key, raisedEntry(condition, this.#clock.now()));
+    }
+  }
+
   #raises({ key, raiseMs }: Condition, now: number): boolean {
     return now - (this.#wrongSince.get(key) ?? now) >= raiseMs;
   }
@@ -134,6 +145,10 @@ export class Board {
       await this.#live.replace('alerts', _id, v, { ...entry, state: 'raised', told: true, owner: null });
     } else if (condition.level > entry.level) {
       await this.#live.replace('alerts', _id, v, raisedEntry(condition, this.#clock.now()));
+    } else if (condition.level < entry.level) {
+      // Less bad than it was: nobody is told, but of the next time that it gets worse.
+      const { level, urgent, title, detail } = condition;
+      await this.#live.replace('alerts', _id, v, { ...entry, level, urgent, title, detail });
     }
   }
 
@@ -165,6 +180,11 @@ export class Board {
 
 function raisedEntry({ level, urgent, title, detail, clearMs }: Condition, at: number) {
   return { state: 'raised', level, urgent, title, detail, clearMs, since: at, told: false, owner: null };
+}
+
+/** What a key begins with says what kind of thing it is. */
+function kindOf(key: string): string {
+  return key.slice(0, Math.max(0, key.indexOf('/')));
 }
 
 function clearMs(entry: Entry): number {

@@ -41,12 +41,17 @@ export interface Seen {
 const DAY_MS = 86_400_000;
 const CERTIFICATE_DAYS = [30, 7, 1];
 const GEO_DATA_DAYS = 30;
-/** Things of one kind that are told one by one. */
-const MAX_OF_KIND = 100;
+/**
+ * Things of one kind that are looked at. Much more than `Board` tells: were it cut here at what is told, something new
+ * would push out something told, which would seem to be over.
+ */
+const MAX_OF_KIND = 5_000;
 const SHORT = { raiseMs: 5_000, clearMs: 15_000 };
 /** A node counts as live for a while when this process has just started. */
 const NODE = { raiseMs: 5_000, clearMs: 30_000 };
 const LAG = { raiseMs: 60_000, clearMs: 15_000 };
+/** One backend of several costs no visitor anything: a restart is no news. */
+const BACKEND = { raiseMs: 30_000, clearMs: 15_000 };
 
 export function conditionsOf(seen: Seen): Condition[] {
   return [
@@ -77,14 +82,42 @@ const TITLES: Readonly<Record<Alarm['alarm'], (about: string) => string>> = {
 };
 
 function services({ nodes }: Seen): Condition[] {
+  const anyLive = nodes.some(({ live }) => live);
   const down = new Map<string, string[]>();
+  const dead = new Map<string, string[]>();
   const flapping = new Map<string, string[]>();
+  const suspended: string[] = [];
   for (const { name, live, trouble } of nodes) {
-    if (!live || typeof trouble !== 'object' || trouble === null) continue;
-    const told = trouble as { readonly down?: unknown; readonly flapping?: unknown };
-    gather(down, told.down, name);
-    gather(flapping, told.flapping, name);
+    // That the last node is gone makes nothing well: what it said stands until another one says more.
+    if ((!live && anyLive) || typeof trouble !== 'object' || trouble === null) continue;
+    const told = trouble as Readonly<Record<string, unknown>>;
+    gather(down, told['down'], name);
+    gather(dead, told['dead'], name);
+    gather(flapping, told['flapping'], name);
+    if (told['checksSuspended'] === true) suspended.push(name);
   }
+  const conditions = [...ofNodes(suspended), ...ofBackends(down, dead, flapping)];
+  return anyLive ? conditions : conditions.map((one) => ({ ...one, raiseMs: Number.POSITIVE_INFINITY }));
+}
+
+function ofNodes(suspended: readonly string[]): Condition[] {
+  return suspended.slice(0, MAX_OF_KIND).map((node) => ({
+    key: `checks_suspended/${node}`,
+    urgent: true,
+    level: 0,
+    title: `node ${node} reaches no backend beyond its own machine`,
+    detail:
+      'all of them failed their checks at once, so the checks are not believed; look at its links, routes and firewall, ' +
+      'or at what all those backends have in common',
+    ...SHORT,
+  }));
+}
+
+function ofBackends(
+  down: ReadonlyMap<string, string[]>,
+  dead: ReadonlyMap<string, string[]>,
+  flapping: ReadonlyMap<string, string[]>,
+): Condition[] {
   return [
     ...[...down].slice(0, MAX_OF_KIND).map(([service, on]) => ({
       key: `service_down/${service}`,
@@ -94,15 +127,28 @@ function services({ nodes }: Seen): Condition[] {
       detail: `on ${on.join(', ')}: its backends are dead or gone, and visitors get 503`,
       ...SHORT,
     })),
+    ...[...dead].slice(0, MAX_OF_KIND).map(([backend, on]) => ({
+      key: `backend_down/${backend}`,
+      urgent: false,
+      level: 0,
+      title: `${nameOf(backend)} is down`,
+      detail: `on ${on.join(', ')}: it fails its checks; the others of its service have its visitors`,
+      ...BACKEND,
+    })),
     ...[...flapping].slice(0, MAX_OF_KIND).map(([backend, on]) => ({
       key: `backend_flapping/${backend}`,
       urgent: false,
       level: 0,
-      title: `backend ${backend.split(' ').reverse().join(' of service ')} comes and goes`,
+      title: `${nameOf(backend)} comes and goes`,
       detail: `on ${on.join(', ')}: it was found dead and alive again and again within ten minutes`,
       ...SHORT,
     })),
   ];
+}
+
+/** `backend`: service and address, with a space between them. */
+function nameOf(backend: string): string {
+  return `backend ${backend.split(' ').reverse().join(' of service ')}`;
 }
 
 function gather(found: Map<string, string[]>, names: unknown, node: string): void {

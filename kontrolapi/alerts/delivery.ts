@@ -1,13 +1,15 @@
 /**
  * Brings messages to one receiver after another attempt, with pauses that grow, until it took them or all attempts are
- * used up. What waits is bounded: a receiver that is gone for long costs its messages, not our memory.
+ * used up. What waits is bounded for each receiver: one that is gone for long costs its own messages, neither our
+ * memory nor those of the others.
  */
 import type { Clock } from '../../shared/clock.ts';
 import type { Message } from './message.ts';
 
 /** Pauses before each attempt after the first, in ms. All attempts together stay below what `Board` takes for dead. */
 const PAUSES_MS = [2_000, 8_000, 25_000, 60_000];
-const MAX_WAITING = 50;
+/** Messages that wait for one receiver. All attempts take less than five minutes, and a group is half a minute. */
+const MAX_WAITING = 20;
 
 /** Sends once. */
 export type Attempt = (message: Message) => Promise<void>;
@@ -17,7 +19,7 @@ export type Delivered = 'delivered' | 'given up' | 'dropped';
 export class Deliveries {
   readonly #clock: Clock;
   readonly #onFailure: (channel: string, error: Error, last: boolean) => void;
-  #waiting = 0;
+  readonly #waiting = new Map<string, number>();
   readonly #wakers = new Set<() => void>();
   #closed = false;
 
@@ -26,13 +28,14 @@ export class Deliveries {
     this.#onFailure = onFailure;
   }
 
-  /** Never rejects. */
+  /** Never rejects. `channel` names the receiver. */
   async deliver(channel: string, message: Message, attempt: Attempt): Promise<Delivered> {
-    if (this.#waiting >= MAX_WAITING) {
+    const waiting = this.#waiting.get(channel) ?? 0;
+    if (waiting >= MAX_WAITING) {
       this.#onFailure(channel, new Error('too many messages wait already'), true);
       return 'dropped';
     }
-    this.#waiting++;
+    this.#waiting.set(channel, waiting + 1);
     try {
       for (let tries = 0; ; tries++) {
         try {
@@ -48,7 +51,9 @@ export class Deliveries {
         }
       }
     } finally {
-      this.#waiting--;
+      const left = (this.#waiting.get(channel) ?? 1) - 1;
+      if (left > 0) this.#waiting.set(channel, left);
+      else this.#waiting.delete(channel);
     }
   }
 
