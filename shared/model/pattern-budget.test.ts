@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseObject } from './kinds.ts';
 
-const problems = (kind: 'domain' | 'rule', input: unknown) => {
+const problems = (kind: 'domain' | 'rule' | 'listener', input: unknown) => {
   const result = parseObject(kind, input);
   return result.ok ? [] : result.problems.map(({ path, message }) => `${path}: ${message}`);
 };
@@ -53,6 +53,27 @@ test('patterns that are too many or too complex together are refused, wherever t
     String(problems('rule', { name: 'a', list: 'blacklist', type: 'ip-regex', match })[0]),
     /^match: /,
   );
+});
+
+test('the hosts of a listener are counted like those of a domain', () => {
+  const listener = (hosts: readonly string[]) => ({
+    name: 'a',
+    port: 4_000,
+    tls: 'passthrough',
+    hosts: Object.fromEntries(hosts.map((host) => [host, 's'])),
+  });
+  const light = many(700, (index) => `~^db[0-9]${index}\\.a\\.test$`);
+  assert.deepEqual(problems('listener', listener(light)), []);
+  assert.deepEqual(problems('listener', listener(many(9_999, (index) => `db${index}.a.test`))), []);
+  for (const hosts of [
+    many(10_000, (index) => `~a${index}`),
+    many(300, (n) => `~(\\pL{9}${n % 10}${n}){60}`),
+  ]) {
+    const [first, ...others] = problems('listener', listener(hosts));
+    assert.match(String(first), /^hosts: .*too many or too complex together/);
+    assert.deepEqual(others, []);
+  }
+  for (const hosts of [null, 1, 'x', []]) assert.ok(problems('listener', { hosts }).length > 0);
 });
 
 test('what is no object, list or text has no patterns', () => {

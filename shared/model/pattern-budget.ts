@@ -7,6 +7,8 @@ import { MAX_PATTERNS_WEIGHT, patternWeight } from '../patterns.ts';
 
 /** Most paths that the routes of one domain may have together. */
 const MAX_PATHS = 20_000;
+/** Where the patterns of a kind stand. */
+const PLACES: Readonly<Record<string, string>> = { rule: 'match', listener: 'hosts' };
 
 /** What is wrong with the patterns of an object that was not validated yet; null when they are few enough, and the paths too. */
 export function patternBudgetProblem(kind: string, input: unknown): FieldProblem | null {
@@ -15,18 +17,30 @@ export function patternBudgetProblem(kind: string, input: unknown): FieldProblem
   }
   if (patternsWeight(kind, input) <= MAX_PATTERNS_WEIGHT) return null;
   return {
-    path: kind === 'rule' ? 'match' : 'routes',
+    path: PLACES[kind] ?? 'routes',
     message:
-      'the regular expressions of this object are too many or too complex together; use plain paths and addresses, or several objects',
+      'the regular expressions of this object are too many or too complex together; use plain paths, hosts and addresses, or several objects',
   };
 }
 
 /** What the patterns of an object, which need not be valid, weigh together (`patternWeight`). */
 export function patternsWeight(kind: string, input: unknown): number {
   let sum = 0;
-  if (kind === 'rule') for (const pattern of patternsOfRule(input)) sum += patternWeight(pattern);
-  if (kind === 'domain') for (const pattern of patternsOfDomain(input)) sum += patternWeight(pattern);
+  for (const pattern of patternsOf(kind, input)) sum += patternWeight(pattern);
   return sum;
+}
+
+function patternsOf(kind: string, input: unknown): Iterable<string> {
+  switch (kind) {
+    case 'rule':
+      return patternsOfRule(input);
+    case 'domain':
+      return patternsOfDomain(input);
+    case 'listener':
+      return marked(Object.keys(field(input, 'hosts') ?? {}));
+    default:
+      return [];
+  }
 }
 
 function pathsOfDomain(domain: unknown): number {
