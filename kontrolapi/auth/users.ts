@@ -2,6 +2,7 @@
 import type { Clock } from '../../shared/clock.ts';
 import { KontrolError } from '../../shared/errors.ts';
 import type { LiveDocument, LiveStore } from '../../shared/store/contract.ts';
+import { isId } from '../../shared/store/tables.ts';
 import { ROLES, type Role } from './caller.ts';
 import { checkPassword, hashPassword, readPasswordHash } from './passwords.ts';
 import { Remembered } from './remembered.ts';
@@ -41,7 +42,8 @@ export class Users {
 
   /** The user when the password is right, else null: with the same delay whether the user exists or not. */
   async logIn(name: string, password: string): Promise<User | null> {
-    const document = await this.#live.get('users', name);
+    // What no user can be called is as wrong as a name that nobody has.
+    const document = isId(name) ? await this.#live.get('users', name) : null;
     const kept = document === null ? null : readPasswordHash(document.password);
     const right = await checkPassword(password, kept);
     return right && document !== null ? readUser(document) : null;
@@ -82,21 +84,27 @@ export class Users {
       }
       return;
     }
-    throw new KontrolError('conflict', `User ${name} is being changed by others; try again`);
+    throw beingChanged(name);
   }
 
   /** False when there is no such user. Throws `conflict` for the last admin. */
   async remove(name: string): Promise<boolean> {
-    await this.#keepAnAdmin(name);
-    const document = await this.#live.get('users', name);
-    const removed = await this.#live.delete('users', name);
-    this.#remembered.forget(name);
-    if (removed && document?.role === 'admin' && !(await this.#hasAdmin())) {
-      await this.#live.insert('users', name, document);
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      await this.#keepAnAdmin(name);
+      const document = await this.#live.get('users', name);
+      if (document === null) return false;
+      // As it was read: one that became an admin meanwhile may be the last.
+      const removed = await this.#live.delete('users', name, document.v);
       this.#remembered.forget(name);
-      throw lastAdmin(name);
+      if (!removed) continue;
+      if (document.role === 'admin' && !(await this.#hasAdmin())) {
+        await this.#live.insert('users', name, document);
+        this.#remembered.forget(name);
+        throw lastAdmin(name);
+      }
+      return true;
     }
-    return removed;
+    throw beingChanged(name);
   }
 
   preload(): Promise<void> {
@@ -119,6 +127,10 @@ export class Users {
 
 function lastAdmin(name: string): KontrolError {
   return new KontrolError('conflict', `${name} is the last admin; make another user admin first`);
+}
+
+function beingChanged(name: string): KontrolError {
+  return new KontrolError('conflict', `User ${name} is being changed by others; try again`);
 }
 
 function readUser(document: LiveDocument): User | null {
