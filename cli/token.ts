@@ -9,6 +9,7 @@ interface TokenItem {
   readonly role: string;
   readonly service?: string | null;
   readonly expires?: number | string | null;
+  readonly expired?: boolean;
   readonly lastUsed?: number | string | null;
 }
 
@@ -53,7 +54,7 @@ export async function run(argv: readonly string[]): Promise<number> {
           item.name,
           item.role,
           cell(item.service),
-          cell(item.expires),
+          item.expired ? `${cell(item.expires)} (ended)` : cell(item.expires),
           item.lastUsed ? `${ago(new Date(item.lastUsed).getTime())} ago` : '-',
         ]),
       );

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock } from '../../shared/clock.ts';
+import type { KontrolError } from '../../shared/errors.ts';
 import type { LiveDocument, LiveStore } from '../../shared/store/contract.ts';
 import { type NewToken, Tokens } from './tokens.ts';
 
@@ -54,4 +55,40 @@ test('two kontrolapi never make two tokens of one name, and either may try again
   if (documents.size === 0) await one.create(WANTED, 'me');
   assert.equal(documents.size, 1);
   await assert.rejects(two.create(WANTED, 'you'), { code: 'conflict' });
+});
+
+test('a token that would have ended already is refused by its field, and nothing is written', async () => {
+  const { live, documents } = liveStore();
+  const clock = new ManualClock();
+  const tokens = new Tokens(live, clock, null);
+  for (const expires of [clock.now() - 1, clock.now(), Number.NaN]) {
+    await assert.rejects(tokens.create({ ...WANTED, expires }, 'me'), (error: KontrolError) => {
+      assert.deepEqual([error.code, error.problems.map(({ path }) => path)], ['invalid', ['expires']]);
+      return true;
+    });
+  }
+  assert.equal(documents.size, 0);
+});
+
+test('a token opens until its end and is listed as ended from then on', async () => {
+  const { live } = liveStore();
+  const clock = new ManualClock();
+  const tokens = new Tokens(live, clock, null);
+  const { token, info } = await tokens.create({ ...WANTED, expires: clock.now() + 1_000 }, 'me');
+  const { token: lasting } = await tokens.create({ ...WANTED, name: 'lasting' }, 'me');
+  assert.equal(info.expired, false);
+  const ended = async () => (await tokens.list()).map(({ name, expired }) => [name, expired]);
+  clock.advance(999);
+  assert.equal((await tokens.identify(token))?.name, 'token/ci');
+  assert.deepEqual(await ended(), [
+    ['ci', false],
+    ['lasting', false],
+  ]);
+  clock.advance(1);
+  assert.equal(await tokens.identify(token), null);
+  assert.equal((await tokens.identify(lasting))?.name, 'token/lasting');
+  assert.deepEqual(await ended(), [
+    ['ci', true],
+    ['lasting', false],
+  ]);
 });

@@ -21,6 +21,8 @@ export interface TokenInfo {
   readonly created: string;
   readonly createdBy: string;
   readonly expires: string | null;
+  /** Its end has come: it opens nothing any more. */
+  readonly expired: boolean;
   readonly lastUsed: string | null;
 }
 
@@ -58,23 +60,31 @@ export class Tokens {
     }
     const id = hash.toString('hex');
     const document = await this.#remembered.get(id);
-    const info = document === null ? null : readToken(document);
-    if (info === null) return null;
-    if (info.expires !== null && Date.parse(info.expires) <= this.#clock.now()) return null;
+    const info = document === null ? null : readToken(document, this.#clock.now());
+    if (info === null || info.expired) return null;
     this.#used.set(id, this.#clock.now());
     return { name: `token/${info.name}`, role: info.role, service: info.service, user: null };
   }
 
   async list(): Promise<TokenInfo[]> {
     const documents = await this.#live.list('tokens');
+    const now = this.#clock.now();
     return documents
-      .map((document) => ({ id: document._id, info: readToken(document) }))
+      .map((document) => ({ id: document._id, info: readToken(document, now) }))
       .flatMap(({ id, info }) => (info === null ? [] : [this.#withUse(id, info)]))
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** Creates a token and answers its text, which cannot be had again. Throws `conflict` when the name is taken. */
+  /**
+   * Creates a token and answers its text, which cannot be had again. Throws `conflict` when the name is taken,
+   * `invalid` when it would have ended already.
+   */
   async create(wanted: NewToken, by: string): Promise<{ token: string; info: TokenInfo }> {
+    const now = this.#clock.now();
+    if (wanted.expires !== null && !(wanted.expires > now)) {
+      const message = `must be in the future; it is ${new Date(now).toISOString()} now`;
+      throw new KontrolError('invalid', 'The body is not valid', [{ path: 'expires', message }]);
+    }
     const token = `kontrol_${randomBytes(32).toString('base64url')}`;
     return { token, info: await this.add(token, wanted, by) };
   }
@@ -99,7 +109,7 @@ export class Tokens {
       throw error;
     }
     this.#remembered.forget(id);
-    return readToken({ _id: id, v: 1, ...fields }) as TokenInfo;
+    return readToken({ _id: id, v: 1, ...fields }, fields.created) as TokenInfo;
   }
 
   async #refuseTaken(name: string, id: string): Promise<void> {
@@ -153,7 +163,7 @@ function sha256(text: string): Buffer {
 }
 
 /** Null for a document that is not a token of ours (edited by hand): it opens nothing. */
-function readToken(document: LiveDocument): TokenInfo | null {
+function readToken(document: LiveDocument, now: number): TokenInfo | null {
   const { name, role, service, created, createdBy, expires, lastUsed } = document;
   if (typeof name !== 'string' || !ROLES.includes(role as Role)) return null;
   if (expires !== null && expires !== undefined && typeof expires !== 'number') return null;
@@ -164,6 +174,7 @@ function readToken(document: LiveDocument): TokenInfo | null {
     created: isoTime(created) ?? '',
     createdBy: typeof createdBy === 'string' ? createdBy : '',
     expires: isoTime(expires),
+    expired: typeof expires === 'number' && expires <= now,
     lastUsed: isoTime(lastUsed),
   };
 }
