@@ -3,6 +3,7 @@
  * and is never read back, and a PUT without key keeps the one that is there.
  */
 import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { createSecureContext } from 'node:tls';
 import type { Clock } from '../../shared/clock.ts';
 import { type FieldProblem, KontrolError } from '../../shared/errors.ts';
 import { certificateInputSchema } from '../../shared/model/certificate.ts';
@@ -37,6 +38,7 @@ export function certificateRules(live: LiveStore, secret: string | null, clock: 
           throw invalid('keyDigest', 'it is not the digest of the key; leave it out');
         }
         checkPair(leaf, readKey(given, 'key'), 'key');
+        tryPair(rest.certificate, given);
         if (keep)
           await live.put('secrets', certificateKeySecret(keyDigest), { [SEALED_FIELD]: seal(given, secret) });
         return { ...rest, keyDigest };
@@ -46,6 +48,7 @@ export function certificateRules(live: LiveStore, secret: string | null, clock: 
       const kept = await readSecret(live, keyDigest, secret);
       if (kept === null) throw invalid('key', 'the key that was stored is gone; send it again');
       checkPair(leaf, readKey(kept, 'key'), 'certificate');
+      tryPair(rest.certificate, kept);
       return { ...rest, keyDigest };
     },
     check(doc) {
@@ -111,6 +114,19 @@ function checkPair(leaf: X509Certificate, key: KeyObject, path: string): void {
     path,
     'key and certificate are not a pair (the first certificate of the chain is the one served)',
   );
+}
+
+/** OpenSSL reads every certificate of the chain, what is cut off included, and refuses keys that are too small. */
+function tryPair(certificate: string, key: string): void {
+  try {
+    createSecureContext({ cert: certificate, key });
+  } catch (error) {
+    throw invalid(
+      'certificate',
+      `TLS cannot use it with its key (${(error as Error).message}): look whether every certificate of the chain is ` +
+        'whole, and take a key of 2048 bits (RSA) or 256 (EC) at least',
+    );
+  }
 }
 
 function certificateWarnings(pem: string, now: number): FieldProblem[] {

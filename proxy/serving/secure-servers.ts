@@ -45,8 +45,14 @@ export class SecureServers {
   handshake(socket: net.Socket, spec: ListenerSpec, role: ServerRole | null, arrival: Arrival | null): void {
     if (arrival !== null) this.#arrivals.set(socket, arrival);
     const special = role !== null && (role.authority !== null || role.former);
-    const server = special ? this.#specialFor(spec, role) : this.#plainFor(spec);
-    server.emit('connection', socket);
+    try {
+      const server = special ? this.#specialFor(spec, role) : this.#plainFor(spec);
+      server.emit('connection', socket);
+    } catch (failure) {
+      // A server that cannot be made ends this connection, which nobody else would.
+      reportFailure(failure);
+      socket.destroy();
+    }
   }
 
   /** Handshakes under way go on. Idempotent. */

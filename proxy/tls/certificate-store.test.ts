@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { CertificateStore } from './certificate-store.ts';
 import { checkPair, covers } from './key-pair.ts';
-import { certificateFor } from './testing.ts';
+import { certificateFor, cutOff } from './testing.ts';
 
 describe('a pair', () => {
   test('knows the DNS names of its certificate, in lower case', async () => {
@@ -74,6 +74,26 @@ describe('certificate store', () => {
     assert.ok(store.contextFor('new.test') !== null);
   });
 
+  test('a pair that only OpenSSL refuses takes nobody’s place', async () => {
+    const store = new CertificateStore();
+    const good = await certificateFor(['www.a.test']);
+    store.set('shop', good);
+    store.set('wild', await certificateFor(['*.b.test']));
+    store.setDefault(good);
+    const wild = store.contextFor('www.b.test');
+    const bad = cutOff(await certificateFor(['www.a.test', 'www.b.test']));
+    for (const set of [
+      () => store.set('shop', bad),
+      () => store.set('new', bad),
+      () => store.setDefault(bad),
+    ])
+      assert.throws(set, /TLS cannot use the pair .*whole/);
+    assert.ok(store.contextFor('www.a.test') !== null);
+    assert.equal(store.contextFor('www.b.test'), wild);
+    assert.equal(store.default?.certificate, good.certificate);
+    assert.deepEqual(store.names(), ['shop', 'wild']);
+  });
+
   test('serves of two for one name the one that is good for longer, whatever the order of setting', async () => {
     const soon = await certificateFor(['a.test', 'soon.test'], { expires: new Date(Date.now() + 3_600_000) });
     const late = await certificateFor(['a.test', 'late.test']);
@@ -105,6 +125,8 @@ describe('certificate store', () => {
     let changes = 0;
     const store = new CertificateStore(() => changes++);
     const pair = await certificateFor(['a.test']);
+    store.setDefault(null);
+    assert.equal(changes, 0);
     store.setDefault(pair);
     store.setDefault({ ...pair });
     assert.equal(changes, 1);

@@ -3,10 +3,9 @@
  * default. They change at any time; new handshakes see the change, open connections never do. A pair that is not
  * good is refused and what was there stays.
  */
-import { createSecureContext, type SecureContext } from 'node:tls';
+import type { SecureContext } from 'node:tls';
 import type { ClientAuthority } from '../../shared/routing/client-authority.ts';
-import { checkPair, covers, type KeyPair, type PemPair } from './key-pair.ts';
-import { CONTEXT_OPTIONS } from './tls-options.ts';
+import { checkPair, covers, type KeyPair, type PemPair, secureContextOf } from './key-pair.ts';
 
 /** Contexts in memory (25 KB each); those of more certificates are made again when they are needed. */
 const MAX_CONTEXTS = 4_000;
@@ -47,8 +46,12 @@ export class CertificateStore {
     const before = this.#entries.get(name);
     if (before !== undefined && samePair(before.pair, pem)) return;
     const entry = new Entry(name, checkPair(pem));
+    // Who takes a place that somebody has is tried out first. At a load of thousands there is nobody yet.
+    const replaces = before !== undefined || entry.pair.names.some((host) => this.#find(host) !== null);
+    const context = replaces ? contextOf(entry, null) : null;
     if (before !== undefined) this.#forget(before);
     this.#entries.set(name, entry);
+    if (context !== null) latest(this.#contexts, entry, MAX_CONTEXTS, () => context);
     for (const host of entry.pair.names) {
       // Of two for one host, the one that is good for longer; of equals, the first by name: the same on every node.
       const all = [...(this.#byName.get(host) ?? []), entry].sort(
@@ -67,8 +70,10 @@ export class CertificateStore {
 
   /** For visitors that ask for no name or one that no certificate is for. Throws when it is not good, as `set`. */
   setDefault(pem: PemPair | null): void {
-    if (pem !== null && this.#default !== null && samePair(this.#default.pair, pem)) return;
+    const before = this.#default?.pair ?? null;
+    if (pem === null ? before === null : before !== null && samePair(before, pem)) return;
     const entry = pem === null ? null : new Entry('', checkPair(pem));
+    if (entry !== null) contextOf(entry, null);
     if (this.#default !== null) this.#contexts.delete(this.#default);
     this.#default = entry;
     this.#onDefault();
@@ -132,12 +137,7 @@ export class CertificateStore {
 }
 
 function contextOf({ pair }: Entry, authority: ClientAuthority | null): SecureContext {
-  return createSecureContext({
-    ...CONTEXT_OPTIONS,
-    cert: pair.certificate,
-    key: pair.key,
-    ...(authority === null ? {} : { ca: authority.pem }),
-  });
+  return secureContextOf(pair, authority === null ? {} : { ca: authority.pem });
 }
 
 /** The value under `key`, made if need be, as the last used one of at most `max`. */

@@ -1,5 +1,7 @@
 /** A certificate chain with its private key: checked once, with words that say which of the two is wrong and how. */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
+import { CONTEXT_OPTIONS } from './tls-options.ts';
 
 /** PEM texts as they come from files, the store and the API. */
 export interface PemPair {
@@ -32,6 +34,24 @@ export function checkPair(pem: PemPair): KeyPair {
     names: namesOf(certificate.subjectAltName),
     expires: Date.parse(certificate.validTo),
   };
+}
+
+/**
+ * A context that shows this pair. Throws an Error like `checkPair`: OpenSSL reads every certificate of the file and has
+ * the last word about keys and signatures.
+ */
+export function secureContextOf(
+  { certificate, key }: PemPair,
+  more: SecureContextOptions = {},
+): SecureContext {
+  try {
+    return createSecureContext({ ...CONTEXT_OPTIONS, ...more, cert: certificate, key });
+  } catch (error) {
+    throw new Error(
+      `TLS cannot use the pair (${(error as Error).message}): look whether every certificate of the file is whole, ` +
+        'and give a key of 2048 bits (RSA) or 256 (EC) at least',
+    );
+  }
 }
 
 /** Whether a certificate for `name` is good for `host` (RFC 6125 §6.4.3: a wildcard stands for exactly one label). */

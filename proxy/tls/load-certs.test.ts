@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import { ManualClock } from '../../shared/clock.ts';
 import type { KeyPair, PemPair } from './key-pair.ts';
 import { readPair, watchPair } from './load-certs.ts';
-import { certificateFor } from './testing.ts';
+import { certificateFor, cutOff } from './testing.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -37,6 +37,8 @@ describe('reading the certs folder', () => {
     await assert.rejects(readPair(folder), /key\.pem: the private key does not belong/);
     await rm(join(folder, 'cert.pem'));
     await assert.rejects(readPair(folder), /key\.pem is there but .*cert\.pem is not/);
+    await write(cutOff(pair));
+    await assert.rejects(readPair(folder), /cert\.pem and .*key\.pem: TLS cannot use the pair .*whole/);
   });
 });
 

@@ -6,7 +6,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.ts';
 import { KontrolError } from '../../shared/errors.ts';
-import { checkPair, type KeyPair } from './key-pair.ts';
+import { checkPair, type KeyPair, secureContextOf } from './key-pair.ts';
 
 /** How often the files are looked at: what is configured is live within a second or so. */
 const POLL_MS = 1_000;
@@ -28,7 +28,9 @@ export async function readPair(folder: string): Promise<KeyPair | null> {
     );
   }
   try {
-    return checkPair({ certificate, key });
+    const pair = checkPair({ certificate, key });
+    secureContextOf(pair);
+    return pair;
   } catch (error) {
     throw new KontrolError('setting_invalid', `${certFile} and ${keyFile}: ${(error as Error).message}`);
   }

@@ -28,3 +28,8 @@ export async function certificateFor(
   });
   return { certificate: made.cert, key: made.private };
 }
+
+/** A pair whose chain broke off while it was copied: the certificate and the key are good, OpenSSL refuses the file. */
+export function cutOff(pair: PemPair): PemPair {
+  return { ...pair, certificate: `${pair.certificate.trimEnd()}\n${pair.certificate.slice(0, 200)}` };
+}

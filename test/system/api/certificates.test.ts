@@ -54,12 +54,22 @@ test('a pair that does not fit, or no pair, is refused with its path', async () 
     [{ certificate: one.cert }, 'key'],
     [{ certificate: one.cert, keyDigest: 'f'.repeat(64) }, 'key'],
     [{ certificate: one.cert, key: one.private, extra: 1 }, 'extra'],
+    // A chain that broke off while it was copied.
+    [{ certificate: `${one.cert.trimEnd()}\n${other.cert.slice(0, 200)}`, key: one.private }, 'certificate'],
   ];
   for (const [object, path] of cases) {
     const { status, body } = await api.put('/v1/certificates/new', object);
     assert.deepEqual([status, body.errors?.[0]?.path], [400, path]);
   }
   assert.equal((await api.get('/v1/certificates/new')).status, 404);
+});
+
+test('a pair that TLS could not serve is refused, and the good one before it stays', async () => {
+  const weak = await generate([{ name: 'commonName', value: 'shop.example.com' }], { keySize: 512 });
+  const put = await api.put('/v1/certificates/shop', { certificate: weak.cert, key: weak.private });
+  assert.deepEqual([put.status, put.body.errors?.[0]?.path], [400, 'certificate']);
+  assert.match(String(put.body.errors?.[0]?.message), /key too small/);
+  assert.equal((await api.get('/v1/certificates/shop')).body.certificate, one.cert);
 });
 
 test('a new pair replaces both by PUT and by PATCH; a dry run keeps no key', async () => {
