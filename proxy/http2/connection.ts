@@ -186,7 +186,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   }
 
   onFrame(type: number, flags: number, id: number, buffer: Buffer, start: number, end: number): void {
-    if (!this.#expected(type, id)) {
+    if (!this.#expected(type, flags, id)) {
       this.onViolation(h2.PROTOCOL_ERROR);
       return;
     }
@@ -196,7 +196,9 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   }
 
   onDataHead(flags: number, id: number, length: number): void {
-    const code = this.#expected(h2.DATA, id) ? this.#bodies.begin(flags, id, length) : h2.PROTOCOL_ERROR;
+    const code = this.#expected(h2.DATA, flags, id)
+      ? this.#bodies.begin(flags, id, length)
+      : h2.PROTOCOL_ERROR;
     if (code !== h2.NO_ERROR) this.onViolation(code);
   }
 
@@ -290,9 +292,9 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
   // Frames.
 
   /** SETTINGS come first (§3.4), and nothing between the frames of a field block (§4.3). */
-  #expected(type: number, id: number): boolean {
+  #expected(type: number, flags: number, id: number): boolean {
     if (!this.#settingsSeen) {
-      if (type !== h2.SETTINGS) return false;
+      if (type !== h2.SETTINGS || (flags & h2.ACK) !== 0) return false;
       this.#settingsSeen = true;
       this.#environment.timers.set(this, this.#environment.limits().keepAliveMs);
     }
@@ -366,6 +368,7 @@ export class Http2Connection implements ByteStreamHandler, Timed, FrameHandler, 
     const windowBefore = settings.initialWindow;
     const code = settings.read(buffer, start, end);
     if (code !== h2.NO_ERROR) return code;
+    if (settings.leastTableSize !== null) this.encoder.setLimit(settings.leastTableSize);
     if (settings.tableSize !== null) this.encoder.setLimit(settings.tableSize);
     const change = settings.initialWindow - windowBefore;
     if (change !== 0) {

@@ -9,10 +9,13 @@ export class PeerSettings {
   initialWindow = h2.DEFAULT_WINDOW;
   /** Size of the table that our encoder may use; null as long as it has not said. */
   tableSize: number | null = null;
+  /** The least of what the last frame said of that: made smaller and larger again, its table lost its entries. */
+  leastTableSize: number | null = null;
 
   /** Takes the payload of a frame; answers the error code of what is not valid, else `NO_ERROR`. */
   read(buffer: Buffer, start: number, end: number): number {
     if ((end - start) % ENTRY !== 0) return h2.FRAME_SIZE_ERROR;
+    this.leastTableSize = null;
     for (let at = start; at < end; at += ENTRY) {
       const code = this.#take(buffer.readUInt16BE(at), buffer.readUInt32BE(at + 2));
       if (code !== h2.NO_ERROR) return code;
@@ -24,6 +27,7 @@ export class PeerSettings {
     switch (id) {
       case h2.HEADER_TABLE_SIZE:
         this.tableSize = value;
+        this.leastTableSize = Math.min(value, this.leastTableSize ?? value);
         return h2.NO_ERROR;
       case h2.ENABLE_PUSH:
       case h2.NO_RFC7540_PRIORITIES:

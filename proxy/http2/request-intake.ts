@@ -78,6 +78,8 @@ export class RequestIntake {
       if (!ended.mayStillCome(id)) return ended.has(id) ? h2.STREAM_CLOSED : h2.PROTOCOL_ERROR;
       if (!this.#host.useless()) return h2.ENHANCE_YOUR_CALM;
     }
+    // It was told that this stream is not served, and its fields have to be decoded all the same.
+    if (id > this.finalId && !this.#host.useless()) return h2.ENHANCE_YOUR_CALM;
     const code = this.#block.headers(flags, id, buffer, start, end);
     if (code !== h2.NO_ERROR) return code;
     return this.#block.id === 0 ? this.#complete(id) : h2.NO_ERROR;

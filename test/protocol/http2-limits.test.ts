@@ -291,6 +291,20 @@ describe('HTTP/2: endings', () => {
       await client.end();
     }));
 
+  it('drains: a flood of streams that are not served any more ends the connection', () =>
+    withHttp2({}, async ({ connect, request, connections }) => {
+      const client = await connect();
+      client.headers(1, GET);
+      await request();
+      for (const connection of connections) connection.drain();
+      const { payload } = await client.frameOf(h2.PING);
+      client.write(frame(h2.PING, h2.ACK, 0, payload));
+      await client.next((one) => one.type === h2.GOAWAY && one.payload.readUInt32BE(0) === 1, 'the last id');
+      const flags = h2.END_HEADERS | h2.END_STREAM;
+      client.write(times(5_000, (i) => frame(h2.HEADERS, flags, 2 * i + 3, block(GET))));
+      assert.equal(await client.goneWith(), h2.ENHANCE_YOUR_CALM);
+    }));
+
   it('drains at once when nothing is under way, also a client that does not answer', () =>
     withHttp2({}, async ({ connect, connections, proxy }) => {
       const clients = [await connect(), await connect()];
@@ -344,6 +358,31 @@ describe('HTTP/2: endings', () => {
       assert.match(String(proxy.errors.shift()?.['error']), /on purpose/);
       wire.write(OK);
       assert.equal((await other.answer(1)).status, 200);
+    }));
+
+  it('a table that one SETTINGS makes smaller and larger again is known to be empty', () =>
+    withHttp2({}, async ({ connect, request }) => {
+      const client = await connect();
+      const answer = OK.replace('OK\r\n', 'OK\r\nX-Long: the same in each answer\r\n');
+      client.headers(1, GET);
+      const { wire } = await request();
+      for (const id of [1, 3]) {
+        if (id > 1) {
+          client.headers(id, GET);
+          await wire.readHead();
+        }
+        wire.write(answer);
+        assert.equal((await client.answer(id)).status, 200);
+      }
+      client.write(settings([h2.HEADER_TABLE_SIZE, 0], [h2.HEADER_TABLE_SIZE, 4_096]));
+      await client.ping();
+      client.headers(5, GET);
+      await wire.readHead();
+      wire.write(answer);
+      const head = await client.frameOf(h2.HEADERS, 5);
+      // RFC 7541 §4.2: the smallest size, then the last one.
+      assert.equal(head.payload.toString('hex', 0, 4), '203fe11f');
+      assert.equal(client.fields(head).get('x-long'), 'the same in each answer');
     }));
 
   it('after thousands of requests nothing is kept', () =>

@@ -204,9 +204,11 @@ describe('HTTP/2: what ends the connection', () => {
         client.write(Buffer.from(text));
         assert.equal(await client.goneWith(), h2.PROTOCOL_ERROR);
       }
-      const client = await connect('raw');
-      client.write(h2.PREFACE, frame(h2.PING, 0, 0, '12345678'));
-      assert.equal(await client.goneWith(), h2.PROTOCOL_ERROR);
+      for (const first of [frame(h2.PING, 0, 0, '12345678'), frame(h2.SETTINGS, h2.ACK, 0)]) {
+        const client = await connect('raw');
+        client.write(h2.PREFACE, first);
+        assert.equal(await client.goneWith(), h2.PROTOCOL_ERROR);
+      }
       await proxy.settled(() => connections.size === 0, 'all connections to end');
     }));
 });
