@@ -93,3 +93,19 @@ test('of a change only what cannot be used is rejected', () => {
   );
   assert.equal(services.has('one'), true);
 });
+
+test('a connection to a listener ends without a byte for its idle time; 0 is no such time', () => {
+  const { table } = applied();
+  const ends = { remoteAddress: '192.0.2.1', remotePort: 1, localAddress: '192.0.2.2', localPort: 2 };
+  const tcp: TableEntry = { ...service('one', 1), doc: { ...service('one', 1).doc, protocol: 'tcp' } };
+  for (const [idle, idleMs] of [
+    [undefined, null],
+    [0, null],
+    [5, 5],
+  ] as const) {
+    const doc = { name: 'db', port: 3_306, service: 'one', ...(idle === undefined ? {} : { idle }) };
+    assert.deepEqual(table.change([tcp, { kind: 'listener', name: 'db', doc }]), []);
+    const decision = table.routeTcp('db', ends, null);
+    assert.equal(decision.type === 'forward' ? decision.idleMs : 'refused', idleMs);
+  }
+});

@@ -94,7 +94,7 @@ export class AppliedTable {
       type: 'forward',
       service: decision.service,
       key: decision.key,
-      idleMs: doc?.idle ?? null,
+      idleMs: doc?.idle || null,
       prelude: out === false ? null : encodeProxyHeader(out === 1 ? 1 : 2, endsOf(stream)),
     };
   }

@@ -37,7 +37,7 @@ export const listenerSchema = z.strictObject({
   idle: duration()
     .nullable()
     .optional()
-    .describe('ends a connection without a byte for so long; default none'),
+    .describe('ends a connection without a byte for so long; default none, also 0'),
   ...commonFields,
 });
 export type Listener = z.output<typeof listenerSchema>;

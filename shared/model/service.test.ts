@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseObject } from './kinds.ts';
-import { resolveService, type Service } from './service.ts';
+import { NO_TIME_LIMIT, resolveService, type Service } from './service.ts';
 import { resolveLimits } from './settings.ts';
 
 function resolve(doc: Record<string, unknown>, defaults: Parameters<typeof resolveService>[1] = {}) {
@@ -79,6 +79,19 @@ test('limits that are not given have the documented defaults', () => {
     h2Streams: 128,
   });
   assert.equal(resolveLimits({ limits: { fields: 5 } }).fields, 5);
+});
+
+test('a limit of 0 is none, and never a deadline that is over at once', () => {
+  const none = resolveLimits({ limits: { headSize: 0, headTimeout: 0, bodyIdle: 0, keepAlive: 0 } });
+  assert.deepEqual(
+    [none.headSize, none.headTimeoutMs, none.bodyIdleMs, none.keepAliveMs],
+    [1_048_576, NO_TIME_LIMIT, NO_TIME_LIMIT, NO_TIME_LIMIT],
+  );
+  const timeouts = { connect: 0, firstByte: 0, idle: 0 };
+  const unlimited = { connectMs: 5_000, firstByteMs: NO_TIME_LIMIT, idleMs: NO_TIME_LIMIT };
+  assert.deepEqual(resolve({ timeouts }).timeouts, unlimited);
+  assert.deepEqual(resolve({}, timeouts).timeouts, unlimited);
+  assert.equal(resolve({ health: { timeout: 0 } }).health.timeoutMs, 2_000);
 });
 
 test('what is about requests is refused for a service of protocol tcp', () => {

@@ -71,7 +71,7 @@ export const keyNumber = z.string().regex(/^[1-9]\d{0,14}$/, 'a key is a positiv
 
 const timing = {
   interval: duration().optional().describe('default 5s'),
-  timeout: duration().optional().describe('default 2s'),
+  timeout: duration().optional().describe('default 2s, also for 0'),
   rise: z.number().int().min(1).max(100).optional().describe('successes until alive; default 2'),
   fall: z.number().int().min(1).max(100).optional().describe('failures until dead; default 3'),
   jitter: z.number().min(0).max(1).optional().describe('share of the interval; default 0.1'),
@@ -121,10 +121,13 @@ const pool = z.strictObject({
   idle: duration().optional().describe('default 4s'),
 });
 
+/** Milliseconds that stand for no limit: 24 days, the longest deadline there is. A deadline of 0 would be over at once. */
+export const NO_TIME_LIMIT = 2 ** 31;
+
 const timeouts = z.strictObject({
-  connect: duration().optional().describe('default 3s'),
-  firstByte: duration().optional().describe('default 60s'),
-  idle: duration().optional().describe('between two pieces of a body; default 60s'),
+  connect: duration().optional().describe('default 3s; 0 = 5s, what all backends together have'),
+  firstByte: duration().optional().describe('default 60s; 0 = no limit'),
+  idle: duration().optional().describe('between two pieces of a body; default 60s; 0 = no limit'),
 });
 export const timeoutsSchema = timeouts;
 
@@ -413,9 +416,9 @@ export function resolveService(service: Service, defaults: z.output<typeof timeo
       status: service.queue?.status ?? 503,
     },
     timeouts: {
-      connectMs: service.timeouts?.connect ?? defaults.connect ?? 3_000,
-      firstByteMs: service.timeouts?.firstByte ?? defaults.firstByte ?? 60_000,
-      idleMs: service.timeouts?.idle ?? defaults.idle ?? 60_000,
+      connectMs: (service.timeouts?.connect ?? defaults.connect ?? 3_000) || 5_000,
+      firstByteMs: (service.timeouts?.firstByte ?? defaults.firstByte ?? 60_000) || NO_TIME_LIMIT,
+      idleMs: (service.timeouts?.idle ?? defaults.idle ?? 60_000) || NO_TIME_LIMIT,
     },
     retries: {
       max: service.retries?.max ?? 2,
@@ -476,7 +479,7 @@ function resolveHealth(health: Health): ResolvedHealth {
     status: typeof status === 'number' ? [status] : status,
     body: (health.type === 'http' ? health.body : undefined) ?? null,
     intervalMs: timing.interval ?? 5_000,
-    timeoutMs: timing.timeout ?? 2_000,
+    timeoutMs: timing.timeout || 2_000,
     rise: timing.rise ?? 2,
     fall: timing.fall ?? 3,
     jitter: timing.jitter ?? 0.1,

@@ -3,13 +3,13 @@ import { z } from 'zod';
 import { alertsInputSchema, alertsSchema } from './alerts.ts';
 import { commonFields, duration, objectName, size } from './fields.ts';
 import { maintenanceField } from './maintenance.ts';
-import { timeoutsSchema } from './service.ts';
+import { NO_TIME_LIMIT, timeoutsSchema } from './service.ts';
 
 const limits = z.strictObject({
-  headSize: size().optional().describe('default 16KB'),
-  headTimeout: duration().optional().describe('default 20s'),
-  bodyIdle: duration().optional().describe('default 30s'),
-  keepAlive: duration().optional().describe('default 65s'),
+  headSize: size().optional().describe('default 16KB; 0 = 1MB'),
+  headTimeout: duration().optional().describe('default 20s; 0 = no limit'),
+  bodyIdle: duration().optional().describe('default 30s; 0 = no limit'),
+  keepAlive: duration().optional().describe('default 65s; 0 = no limit'),
   fields: z.number().int().min(1).max(1_000).optional().describe('default 100'),
   halfClose: z
     .boolean()
@@ -50,7 +50,13 @@ export type Settings = z.output<typeof settingsSchema>;
 /** What a PUT, PATCH or apply takes: secrets of alerts may be given in clear. */
 export const settingsInputSchema = settingsSchema.extend({ alerts: alertsInputSchema.optional() });
 
-/** Limits of the data path with every default filled in. Times in milliseconds, sizes in bytes, 0 = no limit. */
+/** Bytes of a head where nothing limits it: it stands in memory whole. */
+const LARGEST_HEAD = 1_048_576;
+
+/**
+ * Limits of the data path with every default filled in. Times in milliseconds (`NO_TIME_LIMIT` at most), sizes in bytes;
+ * 0 = no limit for the numbers of connections, `body` and `bodyRate`, and no value of the others.
+ */
 export interface ResolvedLimits {
   readonly headSize: number;
   readonly headTimeoutMs: number;
@@ -68,10 +74,10 @@ export interface ResolvedLimits {
 export function resolveLimits(settings: Settings): ResolvedLimits {
   const given = settings.limits ?? {};
   return {
-    headSize: given.headSize ?? 16_384,
-    headTimeoutMs: given.headTimeout ?? 20_000,
-    bodyIdleMs: given.bodyIdle ?? 30_000,
-    keepAliveMs: given.keepAlive ?? 65_000,
+    headSize: (given.headSize ?? 16_384) || LARGEST_HEAD,
+    headTimeoutMs: (given.headTimeout ?? 20_000) || NO_TIME_LIMIT,
+    bodyIdleMs: (given.bodyIdle ?? 30_000) || NO_TIME_LIMIT,
+    keepAliveMs: (given.keepAlive ?? 65_000) || NO_TIME_LIMIT,
     fields: given.fields ?? 100,
     halfClose: given.halfClose ?? false,
     connections: given.connections ?? 0,
