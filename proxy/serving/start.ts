@@ -17,7 +17,6 @@ import { Invalidations } from '../cache/invalidations.ts';
 import { SharedAnswers } from '../cache/shared-answers.ts';
 import type {
   BetweenServing,
-  FromServing,
   PrimaryToServing,
   Question,
   ServingToPrimary,
@@ -50,6 +49,7 @@ import type { Environment } from './environment.ts';
 import { Front } from './front.ts';
 import { Listeners, type ReceivedHandle } from './listeners.ts';
 import { type OrphanSocket, openOrphanSocket } from './orphan.ts';
+import { PrimaryChannel, type ToPrimary } from './primary-channel.ts';
 
 const STATS_INTERVAL_MS = 1_000;
 
@@ -70,6 +70,7 @@ export class ServingProcess {
   readonly #admission: Admission;
   readonly #front: Front;
   readonly #orphanSocket: OrphanSocket;
+  readonly #primary = new PrimaryChannel(process);
   readonly #stats: NodeJS.Timeout;
   readonly #loopDelay = new LoopDelay();
   /** How sockets are made; null until it was tried out. */
@@ -340,6 +341,8 @@ export class ServingProcess {
   }
 
   #sendStats(): void {
+    // Counts go on, and are said when the primary reads again.
+    if (this.#primary.stuck) return;
     const full = this.#fullStats;
     this.#fullStats = false;
     const cacheBytes = this.#answers.bytes;
@@ -390,10 +393,8 @@ export class ServingProcess {
   }
 
   /** False when nobody hears it. */
-  #send(message: FromServing | BetweenServing | ServingToPrimary): boolean {
-    if (!process.connected) return false;
-    process.send?.(message, () => {});
-    return true;
+  #send(message: ToPrimary): boolean {
+    return this.#primary.send(message);
   }
 }
 
