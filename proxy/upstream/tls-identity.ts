@@ -16,6 +16,8 @@ export interface ClientCertificate {
 
 /** Sessions kept per identity; a backend needs one. */
 const MAX_SESSIONS = 1_000;
+/** Identities kept per service: workers may come and go under names that never come again. */
+export const MAX_IDENTITIES = 2_000;
 
 export class TlsIdentity {
   /** Equal for two identities that see and show exactly the same. */
@@ -86,6 +88,8 @@ export class TlsIdentities {
     if (known !== undefined) return known;
     const key = `${this.key} ${serverName ?? ''}`;
     const identity = new TlsIdentity(key, this.#context, settings.verify, serverName);
+    // One that is still used is made again: its key, by which connections are compared, stays the same.
+    if (this.#byName.size >= MAX_IDENTITIES) this.#byName.clear();
     this.#byName.set(serverName, identity);
     return identity;
   }

@@ -5,7 +5,7 @@ import { type Log, silentLog } from '../../shared/log.ts';
 import type { PemPair } from '../tls/key-pair.ts';
 import { certificateFor } from '../tls/testing.ts';
 import { type Got, rig, service, TestBackend, until } from './testing.ts';
-import type { ClientCertificate } from './tls-identity.ts';
+import { type ClientCertificate, MAX_IDENTITIES, TlsIdentities, TlsIdentity } from './tls-identity.ts';
 import type { UpstreamOptions } from './upstreams.ts';
 
 const closing: (() => unknown)[] = [];
@@ -186,6 +186,18 @@ describe('TLS to backends', () => {
     lent.connection?.release(null);
     assert.equal(status(backend.address).idle, 0);
     await until('closed', () => lent.connection?.stream.closed === true);
+  });
+
+  test('so many identities are kept of names that come and go, and one that is made again is the same', () => {
+    const { config } = service({ 1: [] }, { protocol: 'https' });
+    const identities = new TlsIdentities(config, null);
+    const first = identities.for('first.test');
+    assert.equal(identities.for('first.test'), first);
+    for (let number = 0; number < MAX_IDENTITIES; number++) identities.for(`${number}.test`);
+    const again = identities.for('first.test');
+    assert.notEqual(again, first);
+    assert.ok(first instanceof TlsIdentity && again instanceof TlsIdentity);
+    assert.equal(again.key, first.key);
   });
 
   test('a CA that cannot be read stops every connect with words that say so', async () => {
