@@ -260,6 +260,12 @@ export const CAUSES = {
     proxyStatus: 'http_response_incomplete',
     message: 'The site broke off in the middle of its answer.',
   },
+  loop: {
+    status: 508,
+    page: 'error',
+    proxyStatus: 'proxy_loop_detected',
+    message: 'The site is set up so that requests for it go round in circles.',
+  },
   not_cached: {
     status: 504,
     page: '504',

@@ -41,7 +41,8 @@ export const WEBSOCKET_ACCEPT = 27;
 export const NOT_IN_TRAILERS = 28;
 /** What is said about the certificate of a visitor: `Client-Cert` (RFC 9440 §2.4) and fields of our own. */
 export const CLIENT_CERTIFICATE = 29;
-const KINDS = 30;
+export const VIA = 30;
+const KINDS = 31;
 
 const NAMES: Readonly<Record<string, number>> = {
   host: HOST,
@@ -90,7 +91,7 @@ const NAMES: Readonly<Record<string, number>> = {
   range: NOT_IN_TRAILERS,
   'retry-after': NOT_IN_TRAILERS,
   vary: NOT_IN_TRAILERS,
-  via: NOT_IN_TRAILERS,
+  via: VIA,
   'www-authenticate': NOT_IN_TRAILERS,
 };
 
@@ -194,6 +195,7 @@ export const DROP_FROM_TRAILERS: Uint8Array = kindTable(
   UNDERSCORE_TWIN,
   AUTHORIZATION,
   NOT_IN_TRAILERS,
+  VIA,
 );
 
 /** What `Connection` cannot remove: framing, routing, and what the proxy itself sets (behaviour.md, Headers). */

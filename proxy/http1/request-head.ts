@@ -31,6 +31,7 @@ import {
   OPTION_UPGRADE,
   TOO_MANY_FIELDS,
 } from './field-lines.ts';
+import { passesIn } from './via.ts';
 
 export interface HeadLimits {
   /** Bytes of the whole head. */
@@ -93,6 +94,8 @@ export class RequestHead {
   takesTrailers = false;
   /** Value of Max-Forwards on OPTIONS, -1 when there is none. */
   maxForwards = -1;
+  /** Proxies of our name that it has been through, as `Via` has them. */
+  passes = 0;
 
   #began = false;
   #lineDone = false;
@@ -232,6 +235,7 @@ export class RequestHead {
     this.takesTrailers = false;
     this.websocket = false;
     this.maxForwards = -1;
+    this.passes = 0;
     let host = -1;
     let upgrade = -1;
     let keys = 0;
@@ -271,6 +275,13 @@ export class RequestHead {
         case kind.WEBSOCKET_KEY:
         case kind.WEBSOCKET_VERSION:
           keys++;
+          break;
+        case kind.VIA:
+          this.passes += passesIn(
+            fields.buffer,
+            fields.base + fields.valueStart(i),
+            fields.base + fields.valueEnd(i),
+          );
           break;
       }
     }

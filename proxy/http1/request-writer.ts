@@ -8,12 +8,7 @@ import type { ClientIdentity } from './client-identity.ts';
 import * as kind from './field-kinds.ts';
 import type { Outbox } from './outbox.ts';
 import type { RequestHead } from './request-head.ts';
-
-const VIA = {
-  'HTTP/1.0': 'Via: 1.0 kontrol\r\n',
-  'HTTP/1.1': 'Via: 1.1 kontrol\r\n',
-  'HTTP/2.0': 'Via: 2.0 kontrol\r\n',
-} as const;
+import { VIA } from './via.ts';
 
 /** Who asks: the connection or stream of a client. */
 export interface RequestSource {
