@@ -22,6 +22,7 @@ import { requestIdFor } from './request-id.ts';
 import type { HttpRequestView } from './request-view.ts';
 import type { ResponseFraming, ResponseHead } from './response-head.ts';
 import { UpstreamRequest } from './upstream-request.ts';
+import { MAX_PASSES } from './via.ts';
 import type { Visitor } from './visitor.ts';
 
 export class Exchange implements AnswerReceiver, OutgoingRequest {
@@ -281,6 +282,10 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
     const { head } = this.#visitor;
     if (head.maxForwards === 0) {
       this.#answerOwn(optionsAnswer(this.requestId), null, 'decide', 'proxy');
+      return;
+    }
+    if (head.passes >= MAX_PASSES) {
+      this.#answerPage('loop', 'decide', 'proxy');
       return;
     }
     const limit = forward.limits?.body ?? this.#environment.limits().body;
