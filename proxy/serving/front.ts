@@ -201,6 +201,13 @@ export class Front {
 
   #serve(stream: ByteStream, spec: ListenerSpec, header: ProxyHeader | null, onClosed: () => void): void {
     const { connections, environment, table } = this.#options;
+    // Reset before it was accepted, and nobody can say by whom. What it sent can be read all the same, and would pass
+    // every rule that keeps addresses out.
+    if (stream.remoteAddress === '') {
+      drop(stream);
+      onClosed();
+      return;
+    }
     if (spec.type === 'tcp') {
       if (table.readsNames(spec.listener ?? '')) this.#passThrough(stream, spec, onClosed);
       else {
@@ -310,8 +317,10 @@ export class Front {
     const limit = environment.limits().connectionsPerAddress;
     if (limit === 0) return '';
     const remote = address();
-    // A proxy in front of us brings the connections of many.
-    return environment.trusts(canonicalAddress(remote)) ? '' : this.#addresses.take(remote, limit);
+    // A proxy in front of us brings the connections of many; without an address it is not served at all.
+    return remote === '' || environment.trusts(canonicalAddress(remote))
+      ? ''
+      : this.#addresses.take(remote, limit);
   }
 
   #closed(place: string): void {
