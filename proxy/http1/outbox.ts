@@ -3,7 +3,7 @@
  * for each direction, because composing and sending happen within one event; nobody leaves bytes in one for later.
  */
 
-import { isOwnedBlock, takeBlock } from '../stream/blocks.ts';
+import { isOwnedBlock, returnBlock, takeBlock } from '../stream/blocks.ts';
 import type { ByteStream } from '../stream/byte-stream.ts';
 import { MAX_CHUNK_LINE, writeChunkLine } from './chunk-decoder.ts';
 
@@ -23,8 +23,7 @@ export class Outbox {
   /** Begins anew; makes room for at least `size` bytes. */
   begin(size: number): void {
     this.#length = 0;
-    if (!isOwnedBlock(this.#block) || this.#block.length < size)
-      this.#block = takeBlock(Math.max(SIZE, size));
+    if (!isOwnedBlock(this.#block) || this.#block.length < size) this.#take(Math.max(SIZE, size));
   }
 
   /** Whether `size` more bytes can be added. */
@@ -90,9 +89,15 @@ export class Outbox {
 
   #room(size: number): void {
     if (this.#length + size <= this.#block.length) return;
-    const larger = takeBlock(2 * (this.#length + size));
-    this.#block.copy(larger, 0, 0, this.#length);
-    this.#block = larger;
+    const smaller = this.#block;
+    this.#take(2 * (this.#length + size));
+    smaller.copy(this.#block, 0, 0, this.#length);
+  }
+
+  /** Another block; the one before it is given back, or would be on record as taken for ever. */
+  #take(size: number): void {
+    returnBlock(this.#block);
+    this.#block = takeBlock(size);
   }
 }
 
