@@ -17,7 +17,7 @@ function meaning(head: ResponseHead, outcome: number): unknown {
     keepAlive: head.keepAlive,
     length: head.length,
     framing: head.framing('GET'),
-    keepAliveMs: head.keepAliveMs(),
+    keepAliveMs: head.keepAliveMs,
   };
 }
 

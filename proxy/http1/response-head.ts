@@ -47,6 +47,11 @@ export class ResponseHead {
   keepAlive = false;
   /** It names `Upgrade` in `Connection`, as a 101 must. */
   upgrade = false;
+  /**
+   * Milliseconds that the backend says it keeps an idle connection, or null. Made with the head: by the end of the
+   * answer the bytes it was read from may be others.
+   */
+  keepAliveMs: number | null = null;
   #lineDone = false;
 
   get length(): number {
@@ -86,15 +91,6 @@ export class ResponseHead {
     return this.contentLength === 0 ? 'none' : 'length';
   }
 
-  /** Milliseconds that the backend says it keeps an idle connection, or null. */
-  keepAliveMs(): number | null {
-    const fields = this.fields;
-    const index = fields.find(kind.KEEP_ALIVE);
-    if (index < 0) return null;
-    const timeout = /(?:^|[\s,;])timeout\s*=\s*"?(\d{1,6})/i.exec(fields.value(index));
-    return timeout === null ? null : Number(timeout[1]) * 1_000;
-  }
-
   #parseLine(start: number, stop: number): number {
     const buffer = this.fields.buffer;
     for (let i = 0; i < PREFIX.length; i++) {
@@ -127,6 +123,7 @@ export class ResponseHead {
     this.contentLength = -1;
     this.chunked = false;
     this.hasDate = false;
+    this.keepAliveMs = null;
     let transferEncodings = 0;
     for (let i = 0; i < fields.count; i++) {
       switch (fields.kinds[i]) {
@@ -145,6 +142,9 @@ export class ResponseHead {
           break;
         case kind.DATE:
           this.hasDate = true;
+          break;
+        case kind.KEEP_ALIVE:
+          this.keepAliveMs ??= timeoutMs(fields.value(i));
           break;
       }
     }
@@ -173,4 +173,10 @@ export class ResponseHead {
     }
     return found;
   }
+}
+
+/** What a value of Keep-Alive says of the time-out (RFC 2068 §19.7.1.1). */
+function timeoutMs(value: string): number | null {
+  const timeout = /(?:^|[\s,;])timeout\s*=\s*"?(\d{1,6})/i.exec(value);
+  return timeout === null ? null : Number(timeout[1]) * 1_000;
 }

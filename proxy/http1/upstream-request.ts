@@ -63,6 +63,8 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
   readonly #pace = new ReaderPace();
   /** An interim answer was passed on. */
   #informed = false;
+  /** One of them was the word (100) that the client waits for before it sends its body. */
+  #invited = false;
   /** The final answer has begun. */
   #answering = false;
   #framing: ResponseFraming = 'none';
@@ -89,6 +91,7 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
     this.#uploadBlocked = false;
     this.#pace.reset();
     this.#informed = false;
+    this.#invited = false;
     this.#answering = false;
     this.#framing = 'none';
     this.#acquire(head.websocket ? FIRST_TUNNEL : FIRST_TRY);
@@ -116,9 +119,7 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
     if (connection === null || !this.#active) return;
     if (this.#headDue) this.#composeHead(connection);
     if (requestOutbox.length > 0) this.#sendComposed(connection);
-    if (this.#answering) return;
-    if (this.#requestDone || (this.#request.visitor.head.expectContinue && !this.#informed))
-      this.#awaitAnswer();
+    if (!this.#answering && this.#backendsTurn) this.#awaitAnswer();
   }
 
   clientDrained(): void {
@@ -159,7 +160,8 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
     if (this.#corked) return;
     try {
       this.flush();
-      this.#receiver.resumeBody();
+      // What was kept may have been more than the backend takes.
+      if (!this.#uploadBlocked) this.#receiver.resumeBody();
     } catch (error) {
       this.#receiver.onException(error);
     }
@@ -224,8 +226,9 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
   onInformational(head: ResponseHead): void {
     if (!this.#receiver.onInformational(head)) return;
     this.#informed = true;
-    if (this.#requestDone) this.#awaitAnswer();
-    else this.#environment.timers.clear(this);
+    if (head.status === 100) this.#invited = true;
+    if (this.#backendsTurn) this.#awaitAnswer();
+    else if (!this.#uploadBlocked) this.#environment.timers.clear(this);
   }
 
   onSwitch(head: ResponseHead, buffer: Buffer, start: number, end: number): void {
@@ -237,10 +240,11 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
     }
     connection.signals?.answered(101, -1);
     this.#environment.timers.remove(this);
-    this.#connection = null;
     this.#answering = true;
     this.notes.status = 101;
     this.#receiver.onSwitch(head, connection, buffer, start, end);
+    // Not before: what fails in there leaves the connection to us.
+    this.#connection = null;
     this.#reader.stop();
   }
 
@@ -268,7 +272,7 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
     const reusable =
       !excess && head.keepAlive && this.#requestDone && this.#framing !== 'close' && !this.#uploadBlocked;
     this.#connection = null;
-    if (reusable) connection?.release(head.keepAliveMs());
+    if (reusable) connection?.release(head.keepAliveMs);
     else connection?.discard(false);
     this.#over();
     this.#receiver.onDone();
@@ -280,6 +284,11 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
   }
 
   // Inside.
+
+  /** The request is complete, or its body waits for the backend's word. */
+  get #backendsTurn(): boolean {
+    return this.#requestDone || (this.#request.visitor.head.expectContinue && !this.#invited);
+  }
 
   get #service(): Forward['service'] {
     return this.#request.decision.service;

@@ -50,6 +50,24 @@ describe('keep-alive', () => {
       assert.equal(proxy.backend.accepted.length, 1);
     }));
 
+  it("a backend's Keep-Alive counts although the rest of its answer comes later", () =>
+    withProxy({}, async (proxy) => {
+      const client = await proxy.client();
+      client.write('GET / HTTP/1.1\r\nHost: example.com\r\n\r\n');
+      const upstream = await proxy.backend.connection();
+      await upstream.readHead();
+      upstream.write('HTTP/1.1 200 OK\r\nKeep-Alive: timeout=10\r\nContent-Length: 500\r\n\r\n');
+      await client.readHead();
+      // Where the head was received, there are other bytes now.
+      upstream.write('x'.repeat(500));
+      await client.readBytes(500);
+      await proxy.record();
+      proxy.passTime(7_000);
+      assert.equal(upstream.ended, null);
+      proxy.passTime(2_000);
+      await upstream.readToEnd();
+    }));
+
   it('answers of the proxy keep the connection', () =>
     withProxy(
       {

@@ -184,21 +184,28 @@ describe('time-outs of the backend', () => {
       await backend.readToEnd();
     }));
 
-  it('a backend that takes nothing of an upload is given up', () =>
-    withProxy({ service: { timeouts: { idle: '10s' } } }, async (proxy) => {
-      const client = await proxy.client();
-      client.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n');
-      const backend = await proxy.backend.connection();
-      await backend.readHead();
-      backend.socket.pause();
-      const block = Buffer.alloc(65_536);
-      for (let i = 0; i < 1_000 && client.socket.write(block); i++) {
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-      proxy.passTime(11_000);
-      assert.equal((await client.readMessage()).status, 504);
-      assert.equal((await proxy.record()).phase, 'send');
-    }));
+  for (const interim of ['', 'HTTP/1.1 100 Continue\r\n\r\n']) {
+    const what = interim === '' ? '' : ', an interim answer or not,';
+    it(`a backend that takes nothing of an upload${what} is given up`, () =>
+      withProxy({ service: { timeouts: { idle: '10s' } } }, async (proxy) => {
+        const client = await proxy.client();
+        client.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n');
+        const backend = await proxy.backend.connection();
+        await backend.readHead();
+        backend.socket.pause();
+        const block = Buffer.alloc(65_536);
+        for (let i = 0; i < 1_000 && client.socket.write(block); i++) {
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        if (interim !== '') {
+          backend.write(interim);
+          await client.readHead();
+        }
+        proxy.passTime(11_000);
+        assert.equal((await client.readMessage()).status, 504);
+        assert.equal((await proxy.record()).phase, 'send');
+      }));
+  }
 });
 
 describe('draining', () => {
