@@ -26,6 +26,11 @@ export class AnswerWriter {
     this.#stream = stream;
   }
 
+  /** Whether the client has to catch up, until `drained`. */
+  get blocked(): boolean {
+    return this.#blocked;
+  }
+
   drained(): void {
     this.#blocked = false;
   }

@@ -14,20 +14,22 @@ const RATE_GRACE_MS = 60_000;
 /** All times on the wheel's clock. */
 export class BodyWatch {
   limits: BodyLimits = { body: 0, bodyRate: 0 };
-  #beganAt = 0;
+  /** When the first of it came, below 0 before: nobody is slow who has not been asked for it yet (RFC 9110 §10.1.1). */
+  #beganAt = -1;
   #heldSince = -1;
   #heldMs = 0;
 
-  start(limits: BodyLimits, now: number): void {
+  start(limits: BodyLimits): void {
     this.limits = limits;
-    this.#beganAt = now;
+    this.#beganAt = -1;
     this.#heldSince = -1;
     this.#heldMs = 0;
   }
 
-  /** What is wrong with a body of which `dataBytes` have come, or null. */
+  /** What is wrong with a body of which `dataBytes` have come, or null; asked whenever some of it has come. */
   violation(dataBytes: number, done: boolean, now: number): CauseCode | null {
     const { body, bodyRate } = this.limits;
+    if (this.#beganAt < 0) this.#beganAt = now;
     if (body > 0 && dataBytes > body) return 'body_too_large';
     const elapsed = now - this.#beganAt - this.#heldMs;
     if (bodyRate === 0 || elapsed < RATE_GRACE_MS || done) return null;

@@ -101,7 +101,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   /** Ends when what is under way has: at once when nothing is. */
   drain(): void {
     this.#draining = true;
-    if (this.#reading === 'head' && !this.head.began) this.#close();
+    if (this.#reading === 'head' ? !this.head.began : this.#catchingUp) this.#close();
   }
 
   /** Ends now. */
@@ -157,8 +157,14 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   }
 
   onDrain(): void {
-    this.#answer.drained();
-    this.#exchange.clientDrained();
+    try {
+      const waited = this.#catchingUp;
+      this.#answer.drained();
+      if (waited) this.#nextRequest();
+      else this.#exchange.clientDrained();
+    } catch (error) {
+      this.#crashed(error);
+    }
   }
 
   onClose(): void {
@@ -178,10 +184,8 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
         this.#closeAfter = true;
         if (this.#exchange.active) this.#exchange.refuse('body_timeout');
         this.#close();
-      } else if (this.#reading === 'head') {
-        if (this.head.began) this.#refuseHead('head_timeout');
-        else this.#close();
-      }
+      } else if (this.#reading === 'head' && this.head.began) this.#refuseHead('head_timeout');
+      else this.#close();
     } catch (error) {
       this.#crashed(error);
     }
@@ -248,7 +252,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
       return;
     }
     this.#reading = 'body';
-    this.#body.start(head, environment.limits(), environment.timers.now);
+    this.#body.start(head, environment.limits());
     // Whoever asked whether to send its body may wait for the word as long as the backend may think.
     if (!head.expectContinue) environment.timers.set(this, environment.limits().bodyIdleMs);
     this.#exchange.begin();
@@ -295,13 +299,19 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     else this.#stream.resume();
   }
 
+  /** Whether the next request waits until the client has taken enough of the answers before it. */
+  get #catchingUp(): boolean {
+    return this.#reading === 'ahead' && !this.#exchange.active;
+  }
+
   #nextRequest(): void {
-    this.#reading = 'head';
     this.#bodyHeld = false;
-    this.head.reset();
     this.#environment.timers.set(this, this.#environment.limits().keepAliveMs);
+    // Answers to a client that takes none would pile up here: it is held back like one that sends too far ahead.
+    this.#reading = this.#answer.blocked ? 'ahead' : 'head';
+    if (this.#reading === 'head') this.head.reset();
     if (this.#looping) return;
-    if (this.#ahead.length > 0) this.#readAhead();
+    if (this.#reading === 'head' && this.#ahead.length > 0) this.#readAhead();
     else this.#updateReading();
     if (!this.#ended || (this.#reading as Reading) === 'ahead') return;
     this.#leave();

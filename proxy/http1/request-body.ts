@@ -17,12 +17,12 @@ export class RequestBody {
   #dataBytes = 0;
   readonly #watch = new BodyWatch();
 
-  /** The head says that a body follows; `now` on the wheel's clock. */
-  start(head: RequestHead, limits: BodyLimits, now: number): void {
+  /** The head says that a body follows. */
+  start(head: RequestHead, limits: BodyLimits): void {
     this.#chunked = head.chunked;
     this.#remaining = head.chunked ? 0 : head.contentLength;
     this.#dataBytes = 0;
-    this.#watch.start(limits, now);
+    this.#watch.start(limits);
     if (head.chunked) this.#chunks.start(true, head.fields.named);
   }
 
@@ -58,7 +58,7 @@ export class RequestBody {
     return start + take;
   }
 
-  /** What is wrong with the body so far, or null. */
+  /** What is wrong with the body so far, or null; `now` on the wheel's clock. */
   violation(now: number): CauseCode | null {
     if (this.#chunked && this.#chunks.broken) return 'bad_request';
     return this.#watch.violation(this.#dataBytes, this.done, now);

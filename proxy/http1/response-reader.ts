@@ -7,7 +7,10 @@ import { type BodySink, ChunkDecoder } from './chunk-decoder.ts';
 import { COMPLETE, NEED_MORE } from './field-lines.ts';
 import { type ResponseFraming, ResponseHead } from './response-head.ts';
 
-/** Told by method calls. Any of them may call `start` or `stop`: then the rest of the input is dropped. */
+/**
+ * Told by method calls. Any of them may call `start` or `stop`: then the rest of the input is dropped, but for the data
+ * of chunks that have come together, which is told to its end.
+ */
 export interface ResponseEvents extends BodySink {
   /** A 1xx other than 101. */
   onInformational(head: ResponseHead): void;

@@ -147,7 +147,7 @@ export class Http2Stream implements Visitor, SendOwner, Timed {
     this.view.begin(identity, environment.clock.now());
     if (!this.remoteEnded) {
       const limits = environment.limits();
-      this.#watch.start(limits, environment.timers.now);
+      this.#watch.start(limits);
       // Whoever asked whether to send its body may wait for the word as long as the backend may think.
       if (!this.head.expectContinue) environment.timers.set(this, limits.bodyIdleMs);
     }

@@ -68,16 +68,42 @@ describe('interim answers', () => {
       assert.equal((await client.readMessage()).status, 408);
     }));
 
-  it('a backend that answers neither 100 nor anything times out', () =>
-    withProxy({}, async (proxy) => {
+  it('the time that it waited for 100 does not count as time in which it sent too little', () =>
+    withProxy({ service: { timeouts: { firstByte: '10m' } } }, async (proxy) => {
       const client = await proxy.client();
       client.write(POST);
       const backend = await proxy.backend.connection();
       await backend.readHead();
-      proxy.passTime(61_000);
-      const answer = await client.readMessage();
-      assert.equal(answer.status, 504);
-      assert.equal(answer.fields.get('connection'), 'close');
-      await backend.readToEnd();
+      proxy.passTime(120_000);
+      backend.write('HTTP/1.1 100 Continue\r\n\r\n');
+      await client.readHead();
+      client.write('he');
+      await backend.readBytes(2);
+      client.write('llo');
+      await backend.readBytes(3);
+      backend.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
+      assert.equal((await client.readMessage()).status, 200);
     }));
+
+  for (const [what, interim] of [
+    ['nor anything', ''],
+    ['but another interim answer', 'HTTP/1.1 103 Early Hints\r\n\r\n'],
+  ] as const) {
+    it(`a backend that answers neither 100 ${what} times out`, () =>
+      withProxy({}, async (proxy) => {
+        const client = await proxy.client();
+        client.write(POST);
+        const backend = await proxy.backend.connection();
+        await backend.readHead();
+        if (interim !== '') {
+          backend.write(interim);
+          await client.readHead();
+        }
+        proxy.passTime(61_000);
+        const answer = await client.readMessage();
+        assert.equal(answer.status, 504);
+        assert.equal(answer.fields.get('connection'), 'close');
+        await backend.readToEnd();
+      }));
+  }
 });

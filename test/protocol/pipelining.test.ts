@@ -92,6 +92,51 @@ describe('pipelining', () => {
       assert.equal(proxy.records.length, 3_000);
     }));
 
+  const body = 'x'.repeat(30_000);
+  for (const [from, options, count] of [
+    ['the proxy itself', page, 40_000],
+    ['a backend', {}, 1_000],
+  ] as const) {
+    it(`a client that takes no answer from ${from} is held back, with bounded memory, and loses none`, () =>
+      withProxy(options, async (proxy) => {
+        const client = await proxy.client();
+        client.socket.pause();
+        client.write(get('/x').repeat(count));
+        if (from === 'a backend') {
+          const backend = await proxy.backend.connection();
+          await backend.readHead();
+          const answer = () => backend.write(ok(body));
+          answer();
+          backend.socket.on('data', answer);
+        }
+        const pending = () => Math.max(...[...proxy.connections].map((one) => one.pendingBytes));
+        await proxy.settled(() => pending() > 65_536, 'answers that wait');
+        for (let i = 0; i < 500; i++) await new Promise((resolve) => setImmediate(resolve));
+        assert.ok(pending() <= 262_144, `${pending()} bytes wait`);
+        assert.ok(proxy.decisions < count);
+        client.socket.resume();
+        await proxy.settled(() => proxy.records.length === count, 'every request to be answered');
+        await proxy.idle();
+      }));
+  }
+
+  it('a client that takes no answer and asks on is given up after the keep-alive time', () =>
+    withProxy(page, async (proxy) => {
+      const client = await proxy.client();
+      client.socket.pause();
+      client.write(get('/x').repeat(40_000));
+      const [connection] = proxy.connections;
+      await proxy.settled(() => (connection?.pendingBytes ?? 0) > 65_536, 'answers that wait');
+      for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+      proxy.passTime(66_000);
+      const { decisions } = proxy;
+      assert.ok(decisions < 40_000);
+      client.socket.resume();
+      await client.readToEnd();
+      assert.equal(proxy.decisions, decisions);
+      assert.equal(client.received.match(/HTTP\/1\.1 404 /g)?.length, decisions);
+    }));
+
   it('up to eight empty lines before a request are skipped', () =>
     withProxy(page, async (proxy) => {
       const client = await proxy.client();
