@@ -1,7 +1,7 @@
 /** Streams of what a listening server accepts, in the chosen variant of sockets. */
 import net from 'node:net';
 import { type ByteStream, IGNORE } from './byte-stream.ts';
-import { reportFailure } from './deadlines.ts';
+import { KEEP_ALIVE_S, reportFailure } from './deadlines.ts';
 import { wrapHandle } from './handle-stream.ts';
 import { type NativeHandle, socketInternals } from './internals.ts';
 import { STREAM_OPTIONS, wrapSocket } from './net-stream.ts';
@@ -18,8 +18,6 @@ interface ListeningHandle {
   setKeepAlive?(on: boolean, seconds: number): void;
 }
 
-/** Seconds of silence after which the kernel asks whether the peer is still there. */
-const KEEP_ALIVE_S = 60;
 /** Linux gives these options of a listening socket to what it accepts. */
 const INHERITS_OPTIONS = process.platform === 'linux';
 

@@ -12,6 +12,8 @@ export const LINGER_MS = 2_000;
 export const STALL_MS = 30_000;
 /** The kernel reports no reset to who neither reads nor writes: a paused stream asks this often. */
 export const PROBE_MS = 500;
+/** Seconds of silence after which the kernel asks whether the peer is still there. */
+export const KEEP_ALIVE_S = 60;
 /** After a write failed, the event loop comes round this often without a byte before the stream is given up. */
 export const LAST_WORDS_ROUNDS = 2;
 

@@ -1,6 +1,6 @@
 /** Connects to an address or a Unix socket without `net.Socket`; see `handle-stream.ts`. */
 import type { ByteStream } from './byte-stream.ts';
-import { reportFailure } from './deadlines.ts';
+import { KEEP_ALIVE_S, reportFailure } from './deadlines.ts';
 import { wrapHandle } from './handle-stream.ts';
 import { type ConnectRequest, type NativeHandle, type SocketInternals, socketError } from './internals.ts';
 
@@ -45,6 +45,7 @@ export class HandleConnect {
       const tcp = node.makeTcp();
       this.#handle = tcp;
       tcp.setNoDelay?.(true);
+      tcp.setKeepAlive?.(true, KEEP_ALIVE_S);
       status = target.host.includes(':')
         ? tcp.connect6(request, target.host, target.port)
         : tcp.connect(request, target.host, target.port);

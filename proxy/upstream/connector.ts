@@ -5,6 +5,7 @@
 import net from 'node:net';
 import type { SocketVariant } from '../stream/accept.ts';
 import type { ByteStream } from '../stream/byte-stream.ts';
+import { KEEP_ALIVE_S } from '../stream/deadlines.ts';
 import { connectHandle } from '../stream/handle-connect.ts';
 import { socketInternals } from '../stream/internals.ts';
 import { STREAM_OPTIONS, wrapSocket } from '../stream/net-stream.ts';
@@ -74,7 +75,9 @@ class NetConnect implements PendingConnect {
 
   readonly #onConnect = (): void => {
     const outcome = this.#settle();
-    if (outcome !== null) outcome.onConnected(wrapSocket(this.#socket, { onread: true }));
+    if (outcome === null) return;
+    this.#socket.setKeepAlive(true, KEEP_ALIVE_S * 1_000);
+    outcome.onConnected(wrapSocket(this.#socket, { onread: true }));
   };
 
   readonly #onError = (error: Error): void => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { describe, it } from 'node:test';
 import { acceptStreams } from '../../proxy/stream/accept.ts';
@@ -57,6 +58,16 @@ async function withListener(
   });
 }
 
+/** What the kernel knows of one end of a connection, in the columns of /proc/net/tcp. */
+function kernelsView(localPort: number, remotePort: number): string[] {
+  const end = (port: number) => `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const sockets = readFileSync('/proc/net/tcp', 'latin1').split('\n');
+  const columns = sockets.map((line) => line.trim().split(/\s+/));
+  return columns.find(
+    ([, local, remote]) => local?.endsWith(end(localPort)) && remote?.endsWith(end(remotePort)),
+  )!;
+}
+
 describe('TCP listeners', () => {
   it('carry bytes both ways, the backend may speak first', () =>
     withListener({}, async (proxy, connect) => {
@@ -103,6 +114,17 @@ describe('TCP listeners', () => {
       const record = await proxy.record();
       assert.equal(record.cause, 'all_dead');
       assert.equal(record.bytesIn, 0);
+    }));
+
+  it('have the kernel ask now and then whether an idle backend is still there', () =>
+    withListener({}, async (proxy, connect) => {
+      await connect();
+      const { socket } = await proxy.backend.connection();
+      // Timer 2 of a connection on which nothing is under way asks that.
+      await proxy.settled(
+        () => kernelsView(socket.remotePort!, proxy.backend.port)[5]!.startsWith('02:'),
+        'the timer that asks',
+      );
     }));
 
   it('refuse by rule without touching a backend', () =>
