@@ -350,7 +350,12 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
     }
     const { view, protocol } = this.#visitor;
     const spoken = this.#journal.status === 101 ? 'websocket' : protocol;
-    this.#environment.observer.record(this.#journal.record(view, spoken, cause, phase, endedBy));
+    try {
+      this.#environment.observer.record(this.#journal.record(view, spoken, cause, phase, endedBy));
+    } catch (error) {
+      // The visitor has its answer all the same, and goes on.
+      logFailure(this.#environment.log, error, this.requestId);
+    }
     this.#visitor.exchangeEnded();
   }
 }

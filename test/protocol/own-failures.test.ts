@@ -124,17 +124,49 @@ it('a connection that is lost in the middle of a head is counted as gone when it
     client.socket.resetAndDestroy();
   }));
 
+it('a connection whose answer is complete serves the next request when its record fails', () =>
+  withBrokenRecords(async (proxy) => {
+    const client = await proxy.client();
+    client.write('GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n');
+    const backend = await proxy.backend.connection();
+    for (let i = 0; i < 2; i++) {
+      await backend.readHead();
+      backend.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+      assert.equal((await client.readMessage()).body, 'ok');
+    }
+    client.end();
+  }));
+
+const HANDSHAKE =
+  'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
+const SWITCH =
+  'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n';
+
 it('a WebSocket connection is counted as gone when its record fails', () =>
   withBrokenRecords(async (proxy) => {
     const client = await proxy.client();
-    client.write(
-      'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
-    );
+    client.write(HANDSHAKE);
     const backend = await proxy.backend.connection();
     await backend.readHead();
-    backend.write(
-      'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n',
-    );
+    backend.write(SWITCH);
     await client.readHead();
     client.socket.resetAndDestroy();
   }));
+
+it('a failure of ours while a tunnel begins ends both of its connections', async () => {
+  const proxy = await TestProxy.start({ decide: (_, forward) => ({ ...forward, response: BROKEN }) });
+  try {
+    const client = await proxy.client();
+    client.write(HANDSHAKE);
+    const backend = await proxy.backend.connection();
+    await backend.readHead();
+    backend.write(SWITCH);
+    await client.readToEnd();
+    await backend.readToEnd();
+    await proxy.record();
+    assert.ok(proxy.errors.length > 0);
+    await proxy.idle();
+  } finally {
+    proxy.close();
+  }
+});
