@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { packageRoot } from '../shared/package-root.ts';
 import { conformanceRows, hasTest } from './conformance-table.ts';
+import { MUTANTS } from './fuzz/mutant-list.ts';
 
 describe('docs/conformance.md', () => {
   const rows = conformanceRows();
@@ -17,6 +18,14 @@ describe('docs/conformance.md', () => {
       return !hasTest(source, test);
     });
     assert.deepEqual(missing, []);
+  });
+
+  it('every change that `make mutants` makes can be made to the sources as they are', () => {
+    const stale = MUTANTS.filter(({ file, from, testFile, test }) => {
+      const once = readFileSync(packageRoot(file), 'utf8').split(from).length === 2;
+      return !once || !rows.some((row) => row.file === testFile && row.test === test);
+    });
+    assert.deepEqual(stale, []);
   });
 
   it('a name that no test has is noticed', () => {

@@ -179,8 +179,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     file: 'proxy/http1/field-lines.ts',
-    from: 'if (option === 0) this.#markNamed(from, to);',
-    to: '',
+    from: 'if (this.named.length < MAX_NAMED) this.#markNamed(from, to);',
+    to: 'if (this.named.length < MAX_NAMED) return;',
     testFile: 'test/protocol/fields.test.ts',
     test: 'hop-by-hop fields and those named by Connection stay on their hop',
   },
@@ -199,8 +199,8 @@ export const MUTANTS: readonly Mutant[] = [
     test: 'a tab before chunked',
   },
   {
-    file: 'proxy/http1/client-connection.ts',
-    from: 'this.#requestsAhead >= MAX_AHEAD || ',
+    file: 'proxy/http1/read-ahead.ts',
+    from: 'this.#requests >= MAX_REQUESTS || ',
     to: '',
     testFile: 'test/protocol/strict.test.ts',
     test: 'at most four requests are read ahead, also when each arrives in two pieces',
