@@ -27,6 +27,9 @@ export interface HealthVerdict {
   readonly alive: boolean;
 }
 
+/** A service, and a URI of which it keeps no answer any more (RFC 9111 §4.4). */
+export type InvalidAnswer = readonly [service: string, uri: string];
+
 /** sync → serving (through the primary). A load is `load`, then `entries` until `last`, and replaces everything. */
 export type ToServing =
   | { readonly type: 'load'; readonly generation: number }
@@ -47,6 +50,8 @@ export type ToServing =
   /** There is no table to be had yet: listen and answer 503. */
   | { readonly type: 'no-table' }
   | { readonly type: 'health'; readonly verdicts: readonly HealthVerdict[] }
+  /** Stored answers that unsafe requests made invalid on other nodes. */
+  | { readonly type: 'invalid'; readonly answers: readonly InvalidAnswer[] }
   /** Addresses that names of backends stand for now; an empty list means the name never resolved. */
   | { readonly type: 'resolved'; readonly name: string; readonly addresses: readonly string[] }
   /** Places under rate rules, in the order of the asks of message `n`. See `rate/desk.ts`. */
@@ -109,6 +114,8 @@ export type FromServing =
       }[];
     }
   | { readonly type: 'recovered'; readonly service: string; readonly address: string }
+  /** Stored answers that an unsafe request made invalid: for the other nodes, and by the primary for this one. */
+  | { readonly type: 'invalid'; readonly answers: readonly InvalidAnswer[] }
   /** Wants places under rate rules, and gives back what it did not use; see `rate/gate.ts`. */
   | {
       readonly type: 'rate-ask';
@@ -127,14 +134,8 @@ export type FromServing =
   | { readonly type: 'stats'; readonly stats: unknown }
   | { readonly type: 'answer'; readonly n: number; readonly answer: unknown };
 
-/** What serving processes of a node tell each other, through the primary; sync hears of the former, too. */
-export type BetweenServing =
-  | Extract<FromServing, { readonly type: 'failures' | 'recovered' }>
-  /** Stored answers that an unsafe request made invalid (RFC 9111 §4.4): of these services, under these URIs. */
-  | {
-      readonly type: 'invalid';
-      readonly answers: readonly (readonly [service: string, uri: string])[];
-    };
+/** What serving processes of a node tell each other, through the primary; sync hears it, too. */
+export type BetweenServing = Extract<FromServing, { readonly type: 'failures' | 'recovered' | 'invalid' }>;
 
 /**
  * primary → serving. A `listen` carries the socket's handle, and `spec.port` is the port it is bound to. Without a

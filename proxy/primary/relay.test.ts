@@ -55,11 +55,12 @@ test('failed connects of one process are heard by the others and by sync', () =>
   assert.deepEqual([one.got, two.got], [[], [message]]);
 });
 
-test('stored answers that one process made invalid are heard by the other serving processes alone', () => {
+test('stored answers that one process made invalid are heard by the others, and by sync for the other nodes', () => {
   const { sync, one, two, relay } = parties();
   const message = { type: 'invalid', answers: [['shop', 'http://a/']] };
   relay.receive(from(one), message);
-  assert.deepEqual([sync.got, one.got, two.got], [[], [], [message]]);
+  assert.deepEqual(sync.got, [{ relay: 'from-serving', from: 1, message }]);
+  assert.deepEqual([one.got, two.got], [[], [message]]);
 });
 
 test('every serving process greets a new sync process', () => {

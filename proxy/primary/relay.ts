@@ -22,9 +22,8 @@ const FOR_PRIMARY: ReadonlySet<unknown> = new Set<ServingToPrimary['type']>([
   'listen-failed',
 ]);
 
-/** What the other serving processes hear, too; and what is for nobody else. */
+/** What the other serving processes hear, too. */
 const FOR_ALL: ReadonlySet<unknown> = new Set<BetweenServing['type']>(['failures', 'recovered', 'invalid']);
-const FOR_SERVING: ReadonlySet<unknown> = new Set<BetweenServing['type']>(['invalid']);
 
 export interface Parties {
   readonly sync: Child | null;
@@ -63,10 +62,8 @@ export class Relay {
       this.#targets.fromServing(child, message as ServingToPrimary);
       return;
     }
-    if (!FOR_SERVING.has(message.type)) {
-      const relayed: Relayed = { relay: 'from-serving', from: child.id, message: message as FromServing };
-      this.#parties.sync?.send(relayed);
-    }
+    const relayed: Relayed = { relay: 'from-serving', from: child.id, message: message as FromServing };
+    this.#parties.sync?.send(relayed);
     if (!FOR_ALL.has(message.type)) return;
     for (const other of this.#parties.serving()) if (other !== child) other.send(message);
   }

@@ -131,11 +131,11 @@ export class BackendWatch {
     }
   }
 
-  /** Everything a new process has to know. */
-  *snapshot(): IterableIterator<ToServing> {
+  /** Everything a new process has to know; one that is loaded `again` may believe dead who is alive, too. */
+  *snapshot(again: boolean): IterableIterator<ToServing> {
     for (const [name, addresses] of this.resolver.known()) yield { type: 'resolved', name, addresses };
-    const dead = this.health.dead();
-    for (let i = 0; i < dead.length; i += BATCH) yield { type: 'health', verdicts: dead.slice(i, i + BATCH) };
+    const told = again ? this.health.verdicts() : this.health.dead();
+    for (let i = 0; i < told.length; i += BATCH) yield { type: 'health', verdicts: told.slice(i, i + BATCH) };
   }
 
   close(): void {

@@ -153,3 +153,16 @@ test('garbage on the bus is not answered and hurts nothing', async (t) => {
   await until('changes go on', () => process.seq === seq);
   assert.deepEqual(world.bus.on('kontrol:answer'), []);
 });
+
+test('stored answers that a process made invalid are forgotten on the other nodes, too', async (t) => {
+  const world = await World.make(t);
+  const { primary, process } = await shop(world);
+  world.bus.hear('kontrol:ask', { ask: 'invalid', from: 'n2', answers: [['shop', 'http://a/1'], 'odd'] });
+  const heard = () => process.received.find((message) => message.type === 'invalid');
+  await until('it is told', () => heard() !== undefined);
+  assert.deepEqual(heard(), { type: 'invalid', answers: [['shop', 'http://a/1']] });
+  primary.fromServing(process.id, { type: 'invalid', answers: [['shop', 'http://a/2']] });
+  const said = () => world.bus.on('kontrol:ask').find(({ ask }) => ask === 'invalid');
+  await until('it is said', () => said() !== undefined);
+  assert.deepEqual(said(), { ask: 'invalid', from: 'n1', answers: [['shop', 'http://a/2']] });
+});

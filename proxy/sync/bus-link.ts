@@ -8,11 +8,15 @@ import type { Table } from '../../shared/routing/table.ts';
 import type { BackendStatus } from '../upstream/upstreams.ts';
 import type { Distributor } from './distribute.ts';
 import { isDrained } from './drained.ts';
+import type { BackendHealth } from './health-checks.ts';
 import type { Insight } from './insight.ts';
+import { InvalidAnswers } from './invalid-answers.ts';
 import type { Questions } from './questions.ts';
 
 /** Questions that are being answered at the same time. */
 const MAX_ANSWERING = 200;
+/** Backends named in one event at most; there may be thousands behind one switch. */
+const MAX_EVENT_BACKENDS = 50;
 
 export interface BusLinkOptions {
   readonly node: string;
@@ -29,6 +33,8 @@ export interface BusLinkOptions {
 }
 
 export class BusLink {
+  /** Told by the serving processes of this node, and by the other nodes. */
+  readonly invalid: InvalidAnswers;
   readonly #bus: Bus;
   readonly #options: BusLinkOptions;
   #answering = 0;
@@ -36,6 +42,12 @@ export class BusLink {
   constructor(bus: Bus, options: BusLinkOptions) {
     this.#bus = bus;
     this.#options = options;
+    this.invalid = new InvalidAnswers({
+      node: options.node,
+      clock: options.clock,
+      publish: (message) => bus.publish('kontrol:ask', message),
+      broadcast: (message) => options.distributor.broadcast(message),
+    });
     bus.subscribe('updateProxy', (message) => {
       const members = message?.['members'];
       const named = typeof members === 'string' && members.length > 0 && members.length <= 128;
@@ -45,11 +57,24 @@ export class BusLink {
     bus.onConnected(() => options.hintAll());
   }
 
+  /** These backends were found dead, or alive again. */
+  tellBackends(backends: readonly BackendHealth[]): void {
+    const { node, clock } = this.#options;
+    const told = backends.slice(0, MAX_EVENT_BACKENDS).map(({ service, address, alive, problem }) => {
+      return { service, address, alive, problem: problem?.slice(0, 200) ?? null };
+    });
+    this.#bus.publish('kontrol:events', { event: 'backends', node, at: clock.now(), backends: told });
+  }
+
   async #asked(message: Readonly<Record<string, unknown>>): Promise<void> {
     const { ask, node, id } = message;
     if (node !== undefined && node !== this.#options.node) return;
     if (ask === 'confirm') {
       this.#options.confirm();
+      return;
+    }
+    if (ask === 'invalid') {
+      this.invalid.heard(message);
       return;
     }
     if (typeof id !== 'string' || id.length > 128 || this.#answering >= MAX_ANSWERING) return;

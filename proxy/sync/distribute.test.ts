@@ -16,12 +16,16 @@ function setup() {
   const clock = new ManualClock();
   const applied: Applied[] = [];
   const deadly: TableEntry[] = [];
+  const again: boolean[] = [];
   const distributor: Distributor = new Distributor(new Outbox(primary), clock, silentLog, {
     confirmed() {},
     applied: (report) => applied.push(report),
     rejected: () => new Set(),
     deadly: (entries) => deadly.push(...entries),
-    afterLoad: () => [{ type: 'resolved' as const, name: 'h', addresses: ['127.0.0.1'] }].values(),
+    afterLoad: (hadOne) => {
+      again.push(hadOne);
+      return [{ type: 'resolved' as const, name: 'h', addresses: ['127.0.0.1'] }].values();
+    },
   });
   primary.receiver = (message) => {
     if ('relay' in message) {
@@ -29,7 +33,7 @@ function setup() {
     } else if (message.type === 'processes') distributor.announce(message.processes);
     else if (message.type === 'gone') distributor.gone(message.id);
   };
-  return { primary, clock, distributor, applied, deadly };
+  return { primary, clock, distributor, applied, deadly, again };
 }
 
 test('a new process gets the whole table, a hundred objects a message, then names and health', async () => {
@@ -210,4 +214,16 @@ test('a draining process is not waited for', async () => {
   distributor.submit([[service('a')]], 1, clock.monotonic());
   await until('it is reported', () => applied.at(-1)?.seq === 1);
   assert.equal(staying.seq, 1);
+});
+
+test('a process that is loaded once more is told all of health: what waited for it was dropped', async () => {
+  const { primary, clock, distributor, applied, again } = setup();
+  distributor.install([service('a')], 1);
+  const process = primary.spawn();
+  await until('it is loaded', () => process.seq === 1);
+  assert.deepEqual(again, [false]);
+  const great = Array.from({ length: 1_500 }, (_, i) => service(`s${i}`));
+  distributor.submit([great], 2, clock.monotonic());
+  await until('it is applied', () => applied.at(-1)?.seq === 2);
+  assert.deepEqual(again, [false, true]);
 });

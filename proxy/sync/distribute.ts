@@ -70,8 +70,11 @@ export interface DistributeHooks {
   rejected(rejected: readonly RejectedEntry[]): ReadonlySet<string>;
   /** Processes died of these entries; they are not in the table. */
   deadly(entries: readonly TableEntry[], reason: string): void;
-  /** What a freshly loaded process has to know besides the table: health and resolved names. */
-  afterLoad(): Iterator<ToServing>;
+  /**
+   * What a loaded process has to know besides the table: health and resolved names. `again`: it had a table before,
+   * and does not forget with it what it was told of health; what waited to be told was dropped for the load.
+   */
+  afterLoad(again: boolean): Iterator<ToServing>;
 }
 
 export function entryKey(entry: { readonly kind: string; readonly name: string }): string {
@@ -359,12 +362,13 @@ export class Distributor {
       for (const entry of change.parts.flat()) putInto(table, entry);
       entries = [...table.values()];
     }
+    const again = process.generation > 0;
     process.generation = ++this.#generation;
     process.loading = change?.number ?? this.#number;
     process.sent = process.loading;
     const seq = change?.seq ?? this.#seq;
     this.#outbox.toServing(process.id, loadMessages(process.generation, entries, seq));
-    this.#outbox.toServing(process.id, this.#hooks.afterLoad());
+    this.#outbox.toServing(process.id, this.#hooks.afterLoad(again));
   }
 
   #send(process: Serving, message: ToServing): void {

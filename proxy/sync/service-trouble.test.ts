@@ -12,8 +12,11 @@ const backends = (...states: string[]) => ({
 function troubleOf(entries: Parameters<typeof tableOf>[0], dead: readonly string[] = []) {
   const clock = new ManualClock();
   // Without a verdict a backend counts as alive.
-  const health = { of: (_: string, address: string) => (dead.includes(address) ? { alive: false } : null) };
-  return { clock, trouble: new Trouble(tableOf(entries), health, clock) };
+  const health = {
+    suspected: false,
+    of: (_: string, address: string) => (dead.includes(address) ? { alive: false } : null),
+  };
+  return { clock, health, trouble: new Trouble(tableOf(entries), health, clock) };
 }
 
 test('a service is down when no backend that serves is alive', () => {
@@ -28,6 +31,26 @@ test('a service is down when no backend that serves is alive', () => {
   assert.deepEqual(trouble.report().down, ['empty']);
   const all = troubleOf(entries, ['10.0.0.1:80', '10.0.0.2:80']);
   assert.deepEqual(all.trouble.report().down, ['alive', 'empty']);
+});
+
+test('a dead backend is named while others of its service serve, and should be one of those', () => {
+  const entries = [
+    serviceEntry('half', backends('ready', 'ready')),
+    serviceEntry('none', backends('ready')),
+    serviceEntry('drained', backends('drain', 'ready')),
+    serviceEntry('off', { enabled: false, ...backends('ready', 'ready') }),
+  ];
+  const { trouble } = troubleOf(entries, ['10.0.0.1:80']);
+  const { down, dead } = trouble.report();
+  assert.deepEqual(down, ['none']);
+  assert.deepEqual(dead, ['half 10.0.0.1:80']);
+});
+
+test('that no check is believed is said', () => {
+  const { trouble, health } = troubleOf([]);
+  assert.equal(trouble.report().checksSuspended, false);
+  health.suspected = true;
+  assert.equal(trouble.report().checksSuspended, true);
 });
 
 test('a backend flaps after six changes within ten minutes, until it has been calmer', () => {

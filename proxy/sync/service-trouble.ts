@@ -1,6 +1,6 @@
 /**
- * Which services have nobody left, and which backends come and go: for the node's record, from which kontrolapi
- * makes alerts. What is down is worked out anew each time, so a restart of sync neither forgets nor invents it.
+ * Which services have nobody left, and which backends are dead or come and go: for the node's record, from which
+ * kontrolapi makes alerts. What is down is worked out anew each time, so a restart of sync neither forgets nor invents it.
  */
 import type { Clock } from '../../shared/clock.ts';
 import type { ServiceTrouble } from '../../shared/model/live.ts';
@@ -14,7 +14,11 @@ const CALM = 3;
 const WITHIN_MS = 600_000;
 /** Backends whose changes are remembered. */
 const MAX_BACKENDS = 5_000;
-const MAX_NAMED = 200;
+/**
+ * More than kontrolapi tells: were it cut at that, something new would push out something told, which would seem to be
+ * over.
+ */
+const MAX_NAMED = 2_000;
 
 interface Changes {
   /** When it changed, the newest last. */
@@ -24,6 +28,8 @@ interface Changes {
 
 interface Health {
   of(service: string, address: string): Pick<BackendHealth, 'alive'> | null;
+  /** Failing checks are not believed now. */
+  readonly suspected: boolean;
 }
 
 export class Trouble {
@@ -54,8 +60,28 @@ export class Trouble {
 
   report(): ServiceTrouble {
     const down: string[] = [];
-    for (const service of this.#table.services()) if (this.#isDown(service)) down.push(service.name);
-    return { down: down.sort().slice(0, MAX_NAMED), flapping: this.#flapping().sort().slice(0, MAX_NAMED) };
+    const dead: string[] = [];
+    for (const service of this.#table.services()) {
+      if (this.#isDown(service)) down.push(service.name);
+      // One by one they are said only where others serve.
+      else dead.push(...this.#deadOf(service));
+    }
+    return {
+      down: named(down),
+      dead: named(dead),
+      flapping: named(this.#flapping()),
+      checksSuspended: this.#health.suspected,
+    };
+  }
+
+  /** Backends of the current build that should serve and fail their checks. */
+  #deadOf({ name, config, keys, latest }: CompiledService): string[] {
+    const key = config.enabled && latest !== null ? keys.get(latest) : undefined;
+    if (key === undefined || !key.enabled) return [];
+    return key.backends
+      .filter(({ state }) => state === 'ready' || state === 'lost')
+      .filter(({ address }) => this.#health.of(name, address)?.alive === false)
+      .map(({ address }) => `${name} ${address}`);
   }
 
   #isDown({ name, config, keys, latest }: CompiledService): boolean {
@@ -78,4 +104,8 @@ export class Trouble {
     }
     return flapping;
   }
+}
+
+function named(names: string[]): string[] {
+  return names.sort().slice(0, MAX_NAMED);
 }

@@ -52,8 +52,6 @@ const POLL_EMBEDDED_MS = 50;
 const POLL_MONGODB_MS = 1_000;
 /** Objects of the copy that are compiled without a pause. */
 const SEED_SLICE = 20;
-/** Backends named in one event at most; there may be thousands behind one switch. */
-const MAX_EVENT_BACKENDS = 50;
 /** Kinds that decide which sockets are wanted. */
 const LISTENER_KINDS: ReadonlySet<string> = new Set(['listener', 'certificate', 'defaultCertificate']);
 
@@ -101,6 +99,7 @@ export class SyncProcess {
   #members: MembersFollower | null = null;
   #replica: Replica | null = null;
   #bus: Bus | null = null;
+  #busLink: BusLink | null = null;
 
   constructor(options: SyncOptions) {
     this.#options = options;
@@ -115,7 +114,7 @@ export class SyncProcess {
       applied: (applied) => this.#onApplied(applied),
       rejected: (rejected) => this.#onRejected(rejected),
       deadly: (entries, reason) => this.#refuse(entries, reason),
-      afterLoad: () => this.#watch.snapshot(),
+      afterLoad: (again) => this.#watch.snapshot(again),
     });
     this.#watch = new BackendWatch({
       settings,
@@ -343,7 +342,7 @@ export class SyncProcess {
       signal: this.#closing.signal,
     });
     if (this.#bus === null) return;
-    new BusLink(this.#bus, {
+    this.#busLink = new BusLink(this.#bus, {
       node: settings.node,
       clock,
       table: this.#guard.table,
@@ -398,16 +397,7 @@ export class SyncProcess {
   #tellBackends(backends: readonly BackendHealth[]): void {
     this.#trouble.changed(backends);
     this.#reporter.touch();
-    const { settings, clock } = this.#options;
-    const told = backends.slice(0, MAX_EVENT_BACKENDS).map(({ service, address, alive, problem }) => {
-      return { service, address, alive, problem: problem?.slice(0, 200) ?? null };
-    });
-    this.#bus?.publish('kontrol:events', {
-      event: 'backends',
-      node: settings.node,
-      at: clock.now(),
-      backends: told,
-    });
+    this.#busLink?.tellBackends(backends);
   }
 
   #onServing(from: number, message: FromServing): void {
@@ -429,6 +419,9 @@ export class SyncProcess {
         return;
       case 'rate-ask':
         this.#rates.receive(from, message);
+        return;
+      case 'invalid':
+        this.#busLink?.invalid.told(message.answers);
         return;
       case 'recovered':
         return;

@@ -42,12 +42,16 @@ export interface Quarantined {
   readonly lastGood: boolean;
 }
 
-/** Names at most 200 each, sorted. */
+/** Names at most 2 000 each, sorted. */
 export interface ServiceTrouble {
   /** Services of which no backend is left alive. */
   readonly down: readonly string[];
   /** Backends (`service address`) that went dead and came back again and again. */
   readonly flapping: readonly string[];
+  /** Backends that are dead while others of their service serve; left out by nodes of an earlier version. */
+  readonly dead?: readonly string[];
+  /** All checks fail at once and are not believed; left out by nodes of an earlier version. */
+  readonly checksSuspended?: boolean;
 }
 
 /** `nodes/<name>`: what a node says of itself, every few seconds and after each applied revision. */
