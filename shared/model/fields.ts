@@ -3,6 +3,7 @@ import { domainToASCII } from 'node:url';
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
 import { compilePattern } from '../patterns.ts';
+import './plain-messages.ts';
 import { parseDuration, parseSize } from '../units.ts';
 
 export { parseDuration, parseSize };

@@ -6,6 +6,7 @@ import { type Domain, domainSchema } from './domain.ts';
 import { type Listener, listenerSchema } from './listener.ts';
 import { type Page, pageSchema } from './page.ts';
 import { patternBudgetProblem } from './pattern-budget.ts';
+import { unionMessage } from './plain-messages.ts';
 import { type Rule, ruleSchema } from './rule.ts';
 import { type Service, serviceSchema } from './service.ts';
 import { type Settings, settingsSchema } from './settings.ts';
@@ -118,6 +119,11 @@ export function problemsOf(error: z.ZodError, schema: z.ZodType): FieldProblem[]
           problems.push({ path: [...path, key].join('.'), message });
         }
       } else if (issue.code === 'invalid_union' && issue.errors.length > 0) {
+        const message = unionMessage(issue.errors);
+        if (message !== null) {
+          problems.push({ path: path.join('.'), message });
+          continue;
+        }
         // The branch that got furthest is the one the author meant.
         const deepest = issue.errors.reduce((best, branch) => (depth(branch) > depth(best) ? branch : best));
         walk(deepest, path);
