@@ -1,7 +1,7 @@
 /** `kontrol apply -f FILE… --owner NAME`: many objects from files as one revision; `kontrol diff` only shows it. */
 import { clientCommand, runClient } from './client-command.ts';
 import { ApiError, call, type Reply } from './connection.ts';
-import { type FileObject, problemsOf, readObjects } from './files.ts';
+import { type FileObject, inOrder, type Located, located, problemsOf, readObjects } from './files.ts';
 import { progress } from './output.ts';
 import { reportWrite, writeOptions, writeQuery } from './writes.ts';
 import { WrongUse } from './wrong-use.ts';
@@ -48,7 +48,7 @@ export async function applyFiles(
     } catch (error) {
       done();
       if (!(error instanceof ApiError)) throw error;
-      process.stderr.write(`${located(error, objects).join('\n')}\n`);
+      process.stderr.write(`${placed(error, objects).join('\n')}\n`);
       return 1;
     }
     done();
@@ -57,16 +57,18 @@ export async function applyFiles(
 }
 
 /** The API's problems at their places in the files: `objects.3.routes.0.path` is inside the fourth object. */
-function located(error: ApiError, objects: readonly FileObject[]): string[] {
+function placed(error: ApiError, objects: readonly FileObject[]): string[] {
   const errors = Array.isArray(error.problem['errors'])
     ? (error.problem['errors'] as { path?: string; message?: string }[])
     : [];
-  const lines = errors.map(({ path = '', message = '' }) => {
+  const found: Located[] = [];
+  const elsewhere: string[] = [];
+  for (const { path = '', message = '' } of errors) {
     const match = /^objects\.(\d+)\.?(.*)$/.exec(path);
     const object = objects[Number(match?.[1] ?? -1)];
-    return object === undefined
-      ? `${path}: ${message}`
-      : `${object.where(match?.[2] ?? '')}: ${match?.[2] ? `${match[2]}: ` : ''}${message}`;
-  });
+    if (object === undefined) elsewhere.push(`${path}: ${message}`);
+    else found.push(located(object, match?.[2] ?? '', message));
+  }
+  const lines = [...inOrder(found), ...elsewhere];
   return lines.length > 0 ? lines : [`kontrol: ${error.message}`];
 }

@@ -136,19 +136,49 @@ export function requireKind(text: string): Kind {
 
 /** Problems of the objects by their schemas alone, each with its place; certificates and alerts may still carry their secrets. */
 export function problemsOf(objects: readonly FileObject[]): string[] {
-  const lines: string[] = [];
+  const found: Located[] = [];
   const seen = new Map<string, FileObject>();
   for (const object of objects) {
     const { kind: _kind, ...fields } = object.input;
     const earlier = seen.get(`${object.kind}/${object.name}`);
     if (earlier !== undefined)
-      lines.push(`${object.where('')}: ${object.kind} ${object.name} stands also at ${earlier.where('')}`);
+      found.push({
+        where: object.where(''),
+        text: `${object.kind} ${object.name} stands also at ${earlier.where('')}`,
+      });
     seen.set(`${object.kind}/${object.name}`, object);
     if (object.kind === 'certificate') continue;
     for (const { path, message } of problemsOfInput(object.kind, fields))
-      lines.push(`${object.where(path)}: ${path === '' ? '' : `${path}: `}${message}`);
+      found.push(located(object, path, message));
   }
-  return lines;
+  return inOrder(found);
+}
+
+/** A problem with its `file:line:column`. */
+export interface Located {
+  readonly where: string;
+  readonly text: string;
+}
+
+export function located(object: FileObject, path: string, message: string): Located {
+  return { where: object.where(path), text: path === '' ? message : `${path}: ${message}` };
+}
+
+/** As lines, in the order in which one reads: by file as they were given, then line, then column. */
+export function inOrder(found: readonly Located[]): string[] {
+  const files = new Map<string, number>();
+  const keyed = found.map(({ where, text }) => {
+    const [, file = '', line, column] = /^(.*):(\d+):(\d+)$/s.exec(where) ?? [];
+    if (!files.has(file)) files.set(file, files.size);
+    return {
+      file: files.get(file) ?? 0,
+      line: Number(line),
+      column: Number(column),
+      told: `${where}: ${text}`,
+    };
+  });
+  keyed.sort((a, b) => a.file - b.file || a.line - b.line || a.column - b.column);
+  return keyed.map(({ told }) => told);
 }
 
 function problemsOfInput(kind: Kind, fields: object): readonly FieldProblem[] {
