@@ -23,29 +23,38 @@ interface Confirm {
   readonly kept?: readonly string[];
 }
 
+interface Shown extends Listed {
+  readonly changes: readonly (Omit<Told, 'change'> & { readonly change: Told['change'] | null })[];
+  /** Left out by an API of an earlier version. */
+  readonly lookedTo?: number | null;
+}
+
+type Told = Parameters<typeof printDifferences>[0][number];
+
 export async function run(argv: readonly string[]): Promise<number> {
   const command = clientCommand('history', 'List revisions, newest first, or show one by its number.')
     .argument('[kind-or-seq]')
     .argument('[name]')
-    .option('--limit <number>', 'how many', '20');
+    .option('--limit <number>', 'how many', '20')
+    .option('--before <seq>', 'only revisions older than this one');
   return runClient(command, argv, async (connection, options, [first, name]) => {
     if (first !== undefined && /^\d+$/.test(first)) {
-      const { body } = await call<Record<string, unknown>>(connection, 'GET', `/v1/revisions/${first}`);
+      const { body } = await call<Shown>(connection, 'GET', `/v1/revisions/${first}`);
       if (options.json) printJson(body);
       else {
-        printHead(body as unknown as Listed);
-        printDifferences(
-          (body['differences'] ?? body['changes'] ?? []) as Parameters<typeof printDifferences>[0],
-        );
+        printHead(body);
+        printChanges(body);
       }
       return 0;
     }
     const query = new URLSearchParams({ limit: String(options['limit']) });
     if (first !== undefined) query.set('kind', requireKind(first));
     if (name !== undefined) query.set('name', name);
-    const { body } = await call<{ items: Listed[] }>(connection, 'GET', `/v1/revisions?${query}`);
+    if (options['before'] !== undefined) query.set('cursor', String(options['before']));
+    const { body } = await call<ListAnswer>(connection, 'GET', `/v1/revisions?${query}`);
     if (options.json) {
       printJson(body.items);
+      tellRest(body, first, name);
       return 0;
     }
     const rows = body.items.map((item) => [
@@ -56,8 +65,37 @@ export async function run(argv: readonly string[]): Promise<number> {
       cell([item.message, confirmationOf(item)].filter((text) => text !== '').join('; ')),
     ]);
     printTable(['seq', 'when', 'author', 'objects', 'message'], rows);
+    tellRest(body, first, name);
     return 0;
   });
+}
+
+interface ListAnswer {
+  readonly items: readonly Listed[];
+  readonly next: string | null;
+  readonly lookedTo?: number | null;
+}
+
+/** That there are more, or may be, and how to see them: on stderr, out of the way of scripts. */
+function tellRest({ next, lookedTo }: ListAnswer, kind = '', name = ''): void {
+  if (next === null) return;
+  const command = ['kontrol history', kind, name, `--before ${next}`].filter((word) => word !== '').join(' ');
+  const far = lookedTo == null ? 'there are older ones' : `only looked back to revision ${lookedTo}`;
+  process.stderr.write(`${far}: '${command}' goes on\n`);
+}
+
+/** Objects whose earlier document was not found are named with the reason. */
+function printChanges({ changes, lookedTo }: Shown): void {
+  const told = changes.filter((change): change is Told => change.change !== null);
+  if (told.length > 0 || changes.length === 0) printDifferences(told);
+  for (const { kind, name, change } of changes) {
+    if (change !== null) continue;
+    const why =
+      lookedTo == null
+        ? 'the history that is kept does not tell what it was before'
+        : `what it was before is older than revision ${lookedTo}: 'kontrol history ${kind} ${name} --before ${lookedTo} --limit 1' finds it`;
+    process.stdout.write(`? ${kind} ${name}\n    ${why}\n`);
+  }
 }
 
 function printHead(item: Listed): void {

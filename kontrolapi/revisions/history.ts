@@ -10,17 +10,33 @@ import type { Present } from './present.ts';
 import type { Doc, Named } from './view.ts';
 
 const PAGE = 200;
+/** A search in a long history stops after so many revisions and says how far it came. */
+const MAX_LOOKED_AT = 20_000;
 
 /** Objects by `kind/name`, as they were. */
 export type Past = ReadonlyMap<string, Named>;
 
+/** What objects were before a revision. */
+export interface Former {
+  /** By `kind/name`; null when it was not there, undefined when the search does not tell. */
+  readonly documents: ReadonlyMap<string, Doc | null | undefined>;
+  /**
+   * The oldest revision that was looked at, when the search stopped there for its length: what an object was is told
+   * by its newest revision before that one. Null when all was found, or the history that is kept begins there.
+   */
+  readonly lookedTo: number | null;
+}
+
 export class History {
   readonly #store: Store;
   readonly #present: Present;
+  /** Revisions that one search looks at. */
+  readonly maxLookedAt: number;
 
-  constructor(store: Store, present: Present) {
+  constructor(store: Store, present: Present, maxLookedAt = MAX_LOOKED_AT) {
     this.#store = store;
     this.#present = present;
+    this.maxLookedAt = maxLookedAt;
   }
 
   /** Throws `not_found`; `history_trimmed` for what retention has removed. */
@@ -35,11 +51,19 @@ export class History {
   async *descending(before: number | null): AsyncGenerator<Revision> {
     let upTo = before === null ? this.#present.seq : Math.min(before - 1, this.#present.seq);
     const oldest = await this.oldest();
+    let page = PAGE;
     while (upTo >= oldest) {
-      const from = Math.max(oldest - 1, upTo - PAGE);
+      const from = Math.max(oldest - 1, upTo - page);
       const since = await this.#store.since(from, upTo - from);
       if (since.trimmed) return;
-      for (const revision of since.revisions.toReversed()) if (revision.seq <= upTo) yield revision;
+      const { revisions } = since;
+      // Large ones come in part, the older part: the newer ones are not to be passed over.
+      if (revisions.length > 0 && revisions.length < upTo - from && page > 1) {
+        page = Math.max(1, Math.min(revisions.length, page >> 2));
+        continue;
+      }
+      page = Math.min(PAGE, page * 2);
+      for (const revision of revisions.toReversed()) if (revision.seq <= upTo) yield revision;
       upTo = from;
     }
   }
@@ -85,8 +109,8 @@ export class History {
     return low > first ? low - 1 : null;
   }
 
-  /** What an object was before a revision; null when it was not there, undefined when the history does not tell. */
-  async before(seq: number, wanted: readonly Change[]): Promise<Map<string, Doc | null | undefined>> {
+  /** What the objects of `wanted` were before a revision. */
+  async before(seq: number, wanted: readonly Change[]): Promise<Former> {
     const found = new Map<string, Doc | null | undefined>();
     const open = new Set<string>();
     for (const { kind, name, created } of wanted) {
@@ -94,8 +118,14 @@ export class History {
       else open.add(`${kind}/${name}`);
     }
     let reached = seq;
+    let lookedTo: number | null = null;
+    let lookedAt = 0;
     for await (const revision of this.descending(seq)) {
       if (open.size === 0) break;
+      if (lookedAt++ >= this.maxLookedAt) {
+        lookedTo = reached;
+        break;
+      }
       reached = revision.seq;
       for (const { kind, name, doc } of revision.changes) {
         const key = `${kind}/${name}`;
@@ -103,14 +133,14 @@ export class History {
       }
     }
     for (const key of open) found.set(key, reached <= 1 ? null : undefined);
-    return found;
+    return { documents: found, lookedTo };
   }
 
   /**
-   * All objects as they were after revision `seq`. Throws `history_trimmed` when the history does not reach that far
-   * for an object that was changed since.
+   * All objects as they were after revision `seq`, or those that are wanted. Throws `history_trimmed` when the history
+   * does not reach that far for one that was changed since.
    */
-  async at(seq: number): Promise<Past> {
+  async at(seq: number, wanted: (object: Pick<Change, 'kind' | 'name'>) => boolean = all): Promise<Past> {
     if (seq > this.#present.seq) throw new KontrolError('not_found', `There is no revision ${seq} yet`);
     const oldest = await this.oldest();
     if (seq < oldest - 1) throw trimmed(oldest);
@@ -118,13 +148,15 @@ export class History {
     const state = this.#present.state;
     const newest = this.#present.seq;
     for (const object of state.all()) {
-      if (object.rev <= seq) past.set(`${object.kind}/${object.name}`, object);
+      if (object.rev <= seq && wanted(object)) past.set(`${object.kind}/${object.name}`, object);
     }
     // What was changed later: its last version up to `seq`, looked for from there back.
     const open = new Set<string>();
     for await (const revision of this.descending(newest + 1)) {
       if (revision.seq <= seq) break;
-      for (const { kind, name, created } of revision.changes) {
+      for (const change of revision.changes) {
+        if (!wanted(change)) continue;
+        const { kind, name, created } = change;
         if (created === true) open.delete(`${kind}/${name}`);
         else open.add(`${kind}/${name}`);
       }
@@ -160,6 +192,10 @@ export class History {
     const revision = since.trimmed ? undefined : since.revisions[0];
     return revision !== undefined && revision.seq === seq ? revision : null;
   }
+}
+
+function all(): boolean {
+  return true;
 }
 
 function trimmed(oldest: number): KontrolError {

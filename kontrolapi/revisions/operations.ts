@@ -19,9 +19,6 @@ export interface Names {
   canonicalName(kind: Kind, text: string): string | Error;
 }
 
-/** A search in a long history stops here and answers where to go on. */
-const MAX_LOOKED_AT = 20_000;
-
 const restoreBody = z.strictObject({
   kind: z.string().max(32).optional().describe('only objects of this kind'),
   name: z.string().max(512).optional().describe('only this object; needs kind'),
@@ -33,7 +30,8 @@ export function revisionOperations(context: ApiContext, names: Names): Operation
     operation({
       method: 'GET',
       path: '/v1/revisions',
-      summary: 'Revisions, newest first',
+      summary:
+        'Revisions, newest first; lookedTo is the oldest that was looked at when the search stopped before its end, and next goes on there',
       access: READERS,
       query: z.strictObject({
         kind: z.string().max(32).optional(),
@@ -54,7 +52,8 @@ export function revisionOperations(context: ApiContext, names: Names): Operation
     operation({
       method: 'GET',
       path: '/v1/revisions/{seq}',
-      summary: 'One revision with its documents and what they changed',
+      summary:
+        'One revision with its documents and what they changed; with lookedTo not all was found, and GET /v1/revisions?kind=&name=&cursor={lookedTo} goes on',
       access: READERS,
       async handle({ params }) {
         await context.present.fresh(context.clock);
@@ -73,7 +72,7 @@ export function revisionOperations(context: ApiContext, names: Names): Operation
         const selected = read(body);
         const seq = seqOf(params.seq);
         await context.present.catchUp();
-        const past = await context.history.at(seq);
+        const past = await context.history.at(seq, (object) => selects(selected, object));
         if (selected.name !== undefined) requireKnown(context, past, selected);
         const outcome = await context.writer.submit(
           {
@@ -158,14 +157,15 @@ async function list(context: ApiContext, selected: Selection, limit: number, bef
   for (const each of await context.confirmations.list()) confirmations.set(each.id, each);
   let lookedAt = 0;
   for await (const revision of context.history.descending(before)) {
-    if (items.length === limit || lookedAt++ >= MAX_LOOKED_AT) {
-      return { items, next: String(revision.seq + 1) };
-    }
+    const next = revision.seq + 1;
+    if (items.length === limit) return { items, next: String(next), lookedTo: null };
+    // An object with few entries in a long history: whoever wants more goes on from there.
+    if (lookedAt++ >= context.history.maxLookedAt) return { items, next: String(next), lookedTo: next };
     if (!revision.changes.some((change) => selects(selected, change))) continue;
     const changes = revision.changes.map(({ kind, name, doc }) => ({ kind, name, deleted: doc === null }));
     items.push({ ...headOf(revision, confirmations.get(revision.id) ?? null), changes });
   }
-  return { items, next: null };
+  return { items, next: null, lookedTo: null };
 }
 
 /** Who and when, what became of a wanted confirmation, and what it undid. */
@@ -186,16 +186,16 @@ async function show(context: ApiContext, revision: Revision) {
   const { seq, id } = revision;
   const asks = revision.confirmWithinMs !== undefined;
   const confirmation = asks ? await context.confirmations.get(id) : null;
-  const before = await context.history.before(seq, revision.changes);
+  const { documents, lookedTo } = await context.history.before(seq, revision.changes);
   const changes = revision.changes.map((change) => {
     const { kind, name, doc } = change;
-    const earlier = before.get(`${kind}/${name}`);
-    // Undefined: older than the history that is kept, so what changed cannot be told.
+    const earlier = documents.get(`${kind}/${name}`);
+    // Undefined: older than the history that is kept or was looked at, so what changed cannot be told.
     if (earlier === undefined) return { kind, name, doc, change: null, fields: null };
     const { change: what, fields } = difference(change, earlier);
     return { kind, name, doc, change: what, fields };
   });
-  return { ...headOf(revision, confirmation), id, changes };
+  return { ...headOf(revision, confirmation), id, changes, lookedTo };
 }
 
 function requireKnown(context: ApiContext, past: Past, { kind, name }: Selection): void {
