@@ -21,7 +21,12 @@ interface WrittenAnswer {
 }
 
 interface NodeList {
-  readonly items: readonly { readonly name: string; readonly live?: boolean; readonly seq?: number }[];
+  readonly items: readonly {
+    readonly name: string;
+    readonly live?: boolean;
+    readonly state?: string;
+    readonly seq?: number;
+  }[];
 }
 
 /** PATCHes an object. Null when every live node serves it; else who does not after `timeoutMs`. Throws ApiError. */
@@ -70,5 +75,5 @@ async function untilServed(
 /** Null while the API is away: what was written stands, and the next look may find it again. */
 async function nodesOf(connection: Connection): Promise<NodeList['items'] | null> {
   const reply = await call<NodeList>(connection, 'GET', '/v1/nodes').catch(() => null);
-  return reply?.body.items.filter(({ live }) => live === true) ?? null;
+  return reply?.body.items.filter(({ live, state }) => live === true && state !== 'stopping') ?? null;
 }

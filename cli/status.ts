@@ -14,12 +14,16 @@ interface NodeItem {
   readonly store: string;
   readonly bus: string;
   readonly live?: boolean;
+  /** Left out by an API of an earlier version. */
+  readonly state?: string;
   readonly processes: readonly { readonly role: string; readonly pid: number }[];
   readonly quarantined: readonly { readonly kind: string; readonly name: string; readonly reason: string }[];
   readonly held: readonly string[];
   /** Left out by nodes of an earlier version. */
   readonly trouble?: { readonly down: readonly string[] };
 }
+
+type Standing = Pick<NodeItem, 'live' | 'ready' | 'state'>;
 
 interface Status {
   readonly nodes: readonly NodeItem[];
@@ -39,8 +43,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     if (options.json) printJson(options['watch'] === true ? { kind: 'status', ...status } : status);
     else print(status);
     if (options['watch'] === true) return watch(connection, options.json === true, status);
-    const { nodes } = status;
-    return nodes.length > 0 && nodes.every(({ ready }) => ready) && problemsIn(status).length === 0 ? 0 : 1;
+    return isWell(status.nodes) && problemsIn(status).length === 0 ? 0 : 1;
   });
 }
 
@@ -57,7 +60,7 @@ function print(status: Status): void {
     ['node', 'ready', 'seq', 'hash', 'lag', 'serving', 'store', 'bus'],
     status.nodes.map((node) => [
       nameOf(node),
-      node.live === false ? 'lost' : node.ready ? 'yes' : 'no',
+      standing(node),
       String(node.seq),
       node.hash.slice(0, 8),
       `${Math.round(node.lagMs)} ms`,
@@ -70,6 +73,18 @@ function print(status: Status): void {
   const down = downLine(status.nodes);
   if (down !== null) process.stdout.write(`${down}\n`);
   for (const line of problemsIn(status)) process.stdout.write(`${line}\n`);
+}
+
+/** Some node serves, and none is there that does not; one that was stopped in order is not missed. */
+export function isWell(nodes: readonly Standing[]): boolean {
+  const wanted = nodes.filter(({ state }) => state !== 'stopped');
+  return wanted.length > 0 && wanted.every(({ ready }) => ready);
+}
+
+/** What stands in the column `ready`. */
+export function standing({ live, ready, state }: Standing): string {
+  if (state === 'stopping' || state === 'stopped') return state;
+  return live === false ? 'lost' : ready ? 'yes' : 'no';
 }
 
 const MAX_DOWN = 10;
@@ -119,11 +134,12 @@ async function watch(connection: Connection, json: boolean, first: Status): Prom
 
 /** What is worth telling again when it changes. */
 function summaryOf({ nodes, workers, ...status }: Status) {
-  const shown = nodes.map(({ name, seq, ready, live, store, bus }) => ({
+  const shown = nodes.map(({ name, seq, ready, live, state, store, bus }) => ({
     name,
     seq,
     ready,
     live,
+    state,
     store,
     bus,
   }));
@@ -142,7 +158,7 @@ function lineOf(event: WatchedEvent): string {
       return `${when} revision ${text('seq')} ${text('author')}: ${cell(named.join(', '), 120)}${more}`;
     }
     case 'node':
-      return `${when} node ${text('node')} ${event['gone'] === true ? 'is gone' : event['live'] === false ? 'is lost' : event['ready'] === true ? 'is ready' : 'is not ready'}`;
+      return `${when} node ${text('node')} ${nodeNews(event)}`;
     case 'worker':
       return `${when} worker ${text('name')} of ${text('service')} key ${text('key')} at ${text('address')}: ${text('state')}`;
     case 'health':
@@ -152,6 +168,14 @@ function lineOf(event: WatchedEvent): string {
     default:
       return `${when} ${cell(kind)}`;
   }
+}
+
+function nodeNews({ gone, live, ready, state }: WatchedEvent): string {
+  if (gone === true) return 'is gone';
+  if (state === 'stopping') return 'is stopping';
+  if (state === 'stopped') return 'has stopped';
+  if (live === false) return 'is lost';
+  return ready === true ? 'is ready' : 'is not ready';
 }
 
 function nameOf(node: NodeItem): string {

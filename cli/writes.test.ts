@@ -35,6 +35,10 @@ test('a change that a node could not put in force is not called served, and the 
   );
   assert.equal(printed(202, { nodes, pending: ['c'], problems: [] }), 'revision 7; not served yet by c\n1');
   assert.equal(
+    printed(200, { nodes, pending: [], stopped: ['d'], problems: [] }),
+    'revision 7; served by every node (a 3 ms); not waited for d, which stopped\n0',
+  );
+  assert.equal(
     printed(202, { nodes: [], pending: [] }),
     'revision 7; no node is known yet that could serve it\n0',
   );

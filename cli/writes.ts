@@ -24,6 +24,8 @@ interface WriteAnswer {
   readonly differences?: readonly Difference[];
   readonly warnings?: readonly { readonly path?: string; readonly message?: string }[];
   readonly pending?: readonly string[];
+  /** Nodes that ended in order, or are about to, and were not waited for. */
+  readonly stopped?: readonly string[];
   readonly nodes?: readonly { readonly node: string; readonly ms: number }[];
   readonly problems?: readonly NodeProblem[];
   readonly written?: boolean;
@@ -84,7 +86,13 @@ export function problemText({ node, kind, name, reason }: NodeProblem): string {
   return `${node} does not serve ${kind} ${name}: ${reason}`;
 }
 
-function servedBy(status: number, { nodes = [], pending = [], problems = [] }: WriteAnswer): string {
+function servedBy(status: number, answer: WriteAnswer): string {
+  const { stopped = [] } = answer;
+  const left = stopped.length === 0 ? '' : `; not waited for ${stopped.join(', ')}, which stopped`;
+  return `${waitedFor(status, answer)}${left}`;
+}
+
+function waitedFor(status: number, { nodes = [], pending = [], problems = [] }: WriteAnswer): string {
   if (pending.length > 0) return `; not served yet by ${pending.join(', ')}`;
   if (problems.length > 0)
     return `; not served by ${[...new Set(problems.map(({ node }) => node))].join(', ')}`;

@@ -55,12 +55,12 @@ export class EventSources {
   #looked(items: readonly NodeItem[]): void {
     const before = this.#nodes;
     const now = new Map<string, string>();
-    for (const { name, live, ready, store, bus } of items) {
-      const state = { live, ready: live && ready === true, store, bus };
-      const text = JSON.stringify(state);
+    for (const { name, live, ready, store, bus, state } of items) {
+      const told = { live, ready: live && ready === true, store, bus, state };
+      const text = JSON.stringify(told);
       now.set(name, text);
       if (before !== null && before.get(name) !== text)
-        this.#hub.tell({ kind: 'node', at: this.#context.clock.now(), node: name, ...state });
+        this.#hub.tell({ kind: 'node', at: this.#context.clock.now(), node: name, ...told });
     }
     for (const name of before?.keys() ?? []) {
       if (!now.has(name))

@@ -9,7 +9,7 @@ export interface Alarm {
   readonly message: string;
 }
 
-type NodeItem = LiveDocument & { readonly name: string; readonly live: boolean };
+type NodeItem = LiveDocument & { readonly name: string; readonly live: boolean; readonly state: string };
 
 /** Objects named in one message. */
 const MAX_NAMED = 5;
@@ -22,7 +22,9 @@ export function alarmsOf(nodes: readonly NodeItem[], disagreements: readonly Dis
       .map(([hash, names]) => `${hash.slice(0, 12)} on ${names.join(', ')}`)
       .join('; ')}. POST /reload on the internal port of the one that is wrong makes it read afresh`,
   }));
-  for (const { name, live, quarantined, held } of nodes) {
+  for (const { name, live, state, quarantined, held } of nodes) {
+    // Whoever ended it knows.
+    if (state === 'stopped') continue;
     if (!live) {
       const message = `node ${name} has not been heard of for a while; DELETE /v1/nodes/${name} when it is gone for good`;
       alarms.push({ alarm: 'node_lost', about: name, message });

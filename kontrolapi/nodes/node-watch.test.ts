@@ -57,7 +57,7 @@ test('a dead node is not waited for, a removed one neither', async () => {
   record('removed', 1, 2);
   assert.deepEqual((await waited(2)).pending, ['removed']);
   records.delete('removed');
-  assert.deepEqual(await waited(2), { nodes: [], pending: [], problems: [], complete: true });
+  assert.deepEqual(await waited(2), { nodes: [], pending: [], stopped: [], problems: [], complete: true });
   watch.close();
 });
 
@@ -143,6 +143,7 @@ test('an acknowledgement that the bus lost is found in the record', async () => 
   assert.deepEqual(await waiting, {
     nodes: [{ node: 'one', ms: 250 }],
     pending: [],
+    stopped: [],
     problems: [],
     complete: true,
   });
@@ -170,6 +171,7 @@ test('right after the start a wait goes on until the first node shows itself, or
   assert.deepEqual(await first, {
     nodes: [{ node: 'late', ms: 250 }],
     pending: [],
+    stopped: [],
     problems: [],
     complete: true,
   });
@@ -180,10 +182,16 @@ test('right after the start a wait goes on until the first node shows itself, or
     await new Promise(setImmediate);
     alone.clock.advance(250);
   }
-  assert.deepEqual(await waiting, { nodes: [], pending: [], problems: [], complete: false });
+  assert.deepEqual(await waiting, { nodes: [], pending: [], stopped: [], problems: [], complete: false });
   // Once it has had the time to hear of nodes, there are none.
   alone.clock.advance(10_000);
-  assert.deepEqual(await alone.waited(1), { nodes: [], pending: [], problems: [], complete: true });
+  assert.deepEqual(await alone.waited(1), {
+    nodes: [],
+    pending: [],
+    stopped: [],
+    problems: [],
+    complete: true,
+  });
   watch.close();
   alone.watch.close();
 });
@@ -206,5 +214,61 @@ test('nodes that hold other objects at one revision, or are lost, are alarms unt
   assert.deepEqual(await alarms(), ['node_lost two']);
   records.delete('two');
   assert.deepEqual(await alarms(), []);
+  watch.close();
+});
+
+test('a node that ended in order, or is about to, is not waited for but named; one that was killed is waited for', async () => {
+  const { watch, clock, records, waited } = watchOver();
+  const write = (name: string, seq: number, beat: number, state: string) =>
+    records.set(name, { _id: name, v: 1, seq, beat, hash: '', state });
+  for (const name of ['kept', 'draining', 'ended', 'killed']) write(name, 1, 1, 'running');
+  assert.deepEqual((await waited(2)).pending, ['kept', 'draining', 'ended', 'killed']);
+  write('kept', 2, 2, 'running');
+  write('draining', 1, 2, 'stopping');
+  write('ended', 1, 2, 'stopped');
+  const { nodes, pending, stopped, complete } = await waited(2);
+  assert.deepEqual(
+    [nodes.map(({ node }) => node), pending, stopped],
+    [['kept'], ['killed'], ['draining', 'ended']],
+  );
+  assert.equal(complete, false);
+  assert.deepEqual(
+    (await watch.list()).map(({ name, live, state }) => [name, live, state]),
+    [
+      ['kept', true, 'running'],
+      ['draining', true, 'stopping'],
+      ['ended', false, 'stopped'],
+      ['killed', true, 'running'],
+    ],
+  );
+  // One that is about to end serves what it was told all the same.
+  write('draining', 2, 3, 'stopping');
+  assert.deepEqual((await waited(2)).nodes.length, 2);
+  clock.advance(15_000);
+  write('kept', 2, 3, 'running');
+  assert.deepEqual(await waited(3), {
+    nodes: [],
+    pending: ['kept'],
+    stopped: [],
+    problems: [],
+    complete: false,
+  });
+  // Whoever ended it in order needs no alarm.
+  assert.deepEqual(
+    watch.alarms.map(({ about }) => about),
+    ['draining', 'killed'],
+  );
+  // It is started again.
+  write('ended', 1, 3, 'running');
+  assert.deepEqual((await waited(3)).pending, ['kept', 'ended']);
+  watch.close();
+});
+
+test('right after the start a node that ended in order does not stand for all: it may have been started again', async () => {
+  const { watch, clock, records, waited } = watchOver();
+  records.set('one', { _id: 'one', v: 1, seq: 1, beat: 1, hash: '', state: 'stopped' });
+  assert.equal((await waited(2)).complete, false);
+  clock.advance(10_000);
+  assert.equal((await waited(2)).complete, true);
   watch.close();
 });

@@ -1,6 +1,7 @@
 /**
  * Which nodes live, what they serve and what they could not: from their records in the store and from what they say
  * on the bus. Life is told by the changes of a node's beat, timed on our own clock, so that no wrong clock makes a node look dead.
+ * One whose record says that it ended in order is not waited for; one that was killed is, until its beat is missed.
  */
 import type { Bus } from '../../shared/bus/contract.ts';
 import type { Clock } from '../../shared/clock.ts';
@@ -36,6 +37,8 @@ interface Seen {
   seqAt: number;
   /** Objects that it could not load, or whose port it could not open, as of `seq`. */
   refused: readonly Refused[];
+  /** It said that it is about to end, or has ended, in order. */
+  leaving: 'stopping' | 'stopped' | null;
 }
 
 interface Refused {
@@ -52,13 +55,22 @@ export interface NodeProblem extends Refused {
 /** What a change is about. */
 export type Subject = { readonly kind: string; readonly name: string };
 
+/** `lost`: nothing was heard of it for a while, and it did not say that it would end. */
+export type NodeState = 'running' | 'stopping' | 'stopped' | 'lost';
+
 /** A node's record with its name, and whether it lives. */
-export type NodeItem = LiveDocument & { readonly name: string; readonly live: boolean };
+export type NodeItem = LiveDocument & {
+  readonly name: string;
+  readonly live: boolean;
+  readonly state: NodeState;
+};
 
 export interface Waited {
   /** Nodes that serve the change, with milliseconds from the write until this process knew. */
   readonly nodes: readonly { readonly node: string; readonly ms: number }[];
   readonly pending: readonly string[];
+  /** Nodes that do not have it, and are not waited for: they ended in order a moment ago, or are about to. */
+  readonly stopped: readonly string[];
   /** Objects of the change that a node has, but could not load or open a port for; such a node is not in `nodes`. */
   readonly problems: readonly NodeProblem[];
   /** Nobody is pending, and it is known who there is. */
@@ -122,7 +134,7 @@ export class NodeWatch {
   }
 
   /**
-   * Resolves when every live node has `seq`, after `timeoutMs`, or when `signal` is aborted. Of the objects that a
+   * Resolves when every live node that is not about to end has `seq`, after `timeoutMs`, or when `signal` is aborted. Of the objects that a
    * node could not load, those are its problems that are among `subjects`.
    */
   async waitFor(
@@ -152,14 +164,16 @@ export class NodeWatch {
   #progress(seq: number, began: number, subjects: readonly Subject[] = []): Waited {
     const nodes: { node: string; ms: number }[] = [];
     const pending: string[] = [];
+    const stopped: string[] = [];
     const problems: NodeProblem[] = [];
     let concerned: Set<string> | null = null;
     for (const [node, seen] of this.#seen) {
-      if (!this.#lives(node)) continue;
+      if (!this.#beats(seen)) continue;
       if (seen.seq < seq) {
-        pending.push(node);
+        (seen.leaving === null ? pending : stopped).push(node);
         continue;
       }
+      if (seen.leaving === 'stopped') continue;
       let sound = true;
       for (const refused of seen.refused) {
         concerned ??= new Set(subjects.map(keyOf));
@@ -169,12 +183,15 @@ export class NodeWatch {
       }
       if (sound) nodes.push({ node, ms: Math.max(0, Math.round(seen.seqAt - began)) });
     }
-    return { nodes, pending, problems, complete: pending.length === 0 && this.#settled };
+    return { nodes, pending, stopped, problems, complete: pending.length === 0 && this.#settled };
   }
 
   /** It is known which nodes there are, also when there are none. */
   get #settled(): boolean {
-    return this.#seen.size > 0 || this.#clock.monotonic() - this.#startedAt >= SETTLED_MS;
+    if (this.#clock.monotonic() - this.#startedAt >= SETTLED_MS) return true;
+    // One that ended in order may have been started again just now, together with this process.
+    for (const { leaving } of this.#seen.values()) if (leaving !== 'stopped') return true;
+    return false;
   }
 
   /** Waits for the last acknowledgement, but no longer than `ms`. */
@@ -197,7 +214,12 @@ export class NodeWatch {
   }
 
   #items(records: readonly LiveDocument[]): NodeItem[] {
-    return records.map((record) => ({ ...record, name: record._id, live: this.#lives(record._id) }));
+    return records.map((record) => {
+      const live = this.#lives(record._id);
+      const said = leavingOf(record['state']);
+      const state = live ? (said ?? 'running') : said === 'stopped' ? 'stopped' : 'lost';
+      return { ...record, name: record._id, live, state };
+    });
   }
 
   #compare(): void {
@@ -214,9 +236,20 @@ export class NodeWatch {
     const seen = this.#seen.get(node);
     if (seen === undefined) {
       if (this.#seen.size < MAX_NODES)
-        this.#seen.set(node, { recorded: false, beat: null, changedAt: now, seq, hash, seqAt: now, refused });
+        this.#seen.set(node, {
+          recorded: false,
+          beat: null,
+          changedAt: now,
+          seq,
+          hash,
+          seqAt: now,
+          refused,
+          leaving: null,
+        });
     } else {
       seen.changedAt = now;
+      // It was started again; its record says so in a moment.
+      if (seen.leaving === 'stopped') seen.leaving = null;
       if (seq > seen.seq) Object.assign(seen, { seq, hash, seqAt: now });
       if (seq === seen.seq) seen.refused = refused;
     }
@@ -225,14 +258,19 @@ export class NodeWatch {
 
   #lives(node: string): boolean {
     const seen = this.#seen.get(node);
-    return seen !== undefined && this.#clock.monotonic() - seen.changedAt < LIFE_MS;
+    return seen !== undefined && seen.leaving !== 'stopped' && this.#beats(seen);
+  }
+
+  #beats({ changedAt }: Seen): boolean {
+    return this.#clock.monotonic() - changedAt < LIFE_MS;
   }
 
   async #read(): Promise<readonly LiveDocument[]> {
     const records = await this.#store.live.list('nodes');
     this.#records = records;
     const now = this.#clock.monotonic();
-    for (const { _id, beat, seq, hash: said, quarantined } of records) {
+    for (const { _id, beat, seq, hash: said, quarantined, state } of records) {
+      const leaving = leavingOf(state);
       const served = typeof seq === 'number' ? seq : 0;
       const hash = typeof said === 'string' ? said : '';
       const seen = this.#seen.get(_id);
@@ -247,12 +285,14 @@ export class NodeWatch {
             hash,
             seqAt: now,
             refused,
+            leaving,
           });
         continue;
       }
       seen.recorded = true;
       const changed = seen.beat !== beat;
       if (changed) Object.assign(seen, { beat, changedAt: now });
+      seen.leaving = leaving;
       // A record may lag behind what the node said on the bus, but not for long: then the store was restored.
       const lower = served < seen.seq && now - seen.seqAt > LIFE_MS;
       if (served > seen.seq || lower) Object.assign(seen, { seq: served, hash, seqAt: now });
@@ -278,6 +318,10 @@ export class NodeWatch {
     for (const listener of this.#listeners) listener(nodes, alarms);
     if (!this.#closed) this.#cancel = this.#clock.after(WATCH_MS, () => void this.#watch());
   }
+}
+
+function leavingOf(state: unknown): Seen['leaving'] {
+  return state === 'stopping' || state === 'stopped' ? state : null;
 }
 
 /** What a node says that it could not load; anything may come here. */

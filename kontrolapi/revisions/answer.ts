@@ -7,8 +7,8 @@ import type { Outcome } from './writer.ts';
 /**
  * `content` is what the call is about; it is joined by `seq`, `written` (false when all was so already: then `seq` is
  * the newest revision, which somebody else wrote) and `warnings`, by `confirm` when the change is undone unless
- * confirmed, by `changes`, `effect` and `dryRun` for a dry run, by `nodes`, `pending` and `problems` for `wait=all`. The status is
- * 202 while nodes are pending, not known yet, or could not load an object of the change: the write stands.
+ * confirmed, by `changes`, `effect` and `dryRun` for a dry run, by `nodes`, `pending`, `stopped` and `problems` for `wait=all`. The
+ * status is 202 while nodes are pending, not known yet, or could not load an object of the change: the write stands.
  */
 export async function answerWrite(
   outcome: Outcome,
@@ -29,10 +29,10 @@ export async function answerWrite(
   if (query.wait === undefined) return { status: more.status, headers, body };
   const timeout = query.timeout ?? DEFAULT_WAIT_MS;
   const waited = await nodes.waitFor(seq, outcome.began, timeout, signal, outcome.subjects);
-  const { problems, pending } = waited;
+  const { problems, pending, stopped } = waited;
   return {
     status: waited.complete && problems.length === 0 ? (more.status ?? 200) : 202,
     headers,
-    body: { ...body, nodes: waited.nodes, pending, problems },
+    body: { ...body, nodes: waited.nodes, pending, stopped, problems },
   };
 }

@@ -195,7 +195,9 @@ export type PrimaryToSync =
   | { readonly type: 'listening'; readonly key: string; readonly port: number }
   | { readonly type: 'ping'; readonly n: number }
   /** The node is stopping: report not ready, keep everything else going until the channel closes. */
-  | { readonly type: 'stopping' };
+  | { readonly type: 'stopping' }
+  /** Every serving process has left in order; the channel closes next, and no other sync process follows. */
+  | { readonly type: 'stopped' };
 
 /**
  * What sync sends and gets: `to`/`from` is a serving process's number, or `all` (draining ones too: requests on

@@ -145,7 +145,11 @@ export class Supervisor {
     for (const child of this.serving()) this.drain(child, this.#options.settings.drainMs);
     await this.#until(() => this.serving().length === 0);
     this.#syncSeat.close();
-    if (this.sync !== null) await this.#endSync(this.sync);
+    const sync = this.sync;
+    if (sync !== null) {
+      sync.send({ type: 'stopped' } satisfies PrimaryToSync);
+      await this.#endSync(sync);
+    }
     await this.#until(() => this.#children.size === 0);
     if (this.#pulse !== null) clearInterval(this.#pulse);
     this.#pulse = null;

@@ -108,3 +108,57 @@ test('a node whose sync process is replaced, again and again, is alone', async (
   await current.close();
   assert.deepEqual(world.told, []);
 });
+
+test('a node that ends in order says so last, unless another one of its name has begun; one that is replaced does not', async () => {
+  const clock = new ManualClock();
+  let record: Record<string, unknown> | null = null;
+  const live = {
+    get: () => Promise.resolve(record),
+    put: (_collection: string, _id: string, fields: object) => {
+      record = { ...fields, _id, v: Number(record?.['v'] ?? 0) + 1 };
+      return Promise.resolve();
+    },
+    replace: (_collection: string, _id: string, expected: number, fields: object) => {
+      if (record?.['v'] !== expected) return Promise.resolve(false);
+      record = { ...fields, _id, v: expected + 1 };
+      return Promise.resolve(true);
+    },
+  } as unknown as LiveStore;
+  const start = () => {
+    clock.advance(10);
+    const said = { _id: 'edge', state: 'running', ready: true };
+    const reporter = new NodeReporter(
+      clock,
+      silentLog,
+      () => live,
+      () => ({ ...said }) as unknown as NodeRecord,
+    );
+    reporter.start();
+    clock.advance(0);
+    return { said, reporter };
+  };
+  const seen = () => [record?.['state'], record?.['ready']];
+  const replaced = start();
+  await turn();
+  await replaced.reporter.close();
+  assert.deepEqual(seen(), ['running', true]);
+  const ending = start();
+  await turn();
+  const beat = Number((record as unknown as { beat: number }).beat);
+  ending.said.state = 'stopped';
+  await ending.reporter.close();
+  assert.deepEqual(seen(), ['stopped', false]);
+  assert.ok(Number((record as unknown as { beat: number }).beat) > beat, 'the last word is news');
+  const late = start();
+  await turn();
+  assert.deepEqual(seen(), ['running', true]);
+  start();
+  await turn();
+  late.said.state = 'stopped';
+  await late.reporter.close();
+  assert.deepEqual(seen(), ['running', true], 'the other one runs');
+  record = null;
+  ending.said.state = 'stopped';
+  await ending.reporter.close();
+  assert.equal(record, null, 'what was forgotten does not come back');
+});

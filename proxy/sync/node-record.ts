@@ -1,5 +1,6 @@
 /**
  * What this node says of itself in the store: every few seconds, and soon after each change. Failing to is no harm.
+ * A node that ends in order says so with its last record; the next one of its name takes that back with its first.
  * That another node says it under the same name is noticed: of two such, `wait=all` asks only whoever wrote last.
  */
 import type { Clock } from '../../shared/clock.ts';
@@ -58,10 +59,20 @@ export class NodeReporter {
     this.#plan(Math.max(0, this.#lastAt + SOON_MS - this.#clock.monotonic()));
   }
 
+  /** After the end of the node in order the last record is written here, unless somebody else has written it since. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancel?.();
     await this.#writing;
+    const { state, _id, ...fields } = this.#describe();
+    const live = this.#live();
+    if (state !== 'stopped' || live === null) return;
+    try {
+      const found = await live.get('nodes', _id);
+      if (found === null || (found.beat !== this.#written && found.beat !== this.#beat)) return;
+      const last = { ...fields, state, processes: [], ready: false, beat: ++this.#beat };
+      await live.replace('nodes', _id, found.v, last);
+    } catch {}
   }
 
   #plan(ms: number): void {
@@ -85,9 +96,9 @@ export class NodeReporter {
   }
 
   async #write(): Promise<void> {
-    this.#lastAt = this.#clock.monotonic();
     const live = this.#live();
     if (live === null) return;
+    this.#lastAt = this.#clock.monotonic();
     const { _id, ...fields } = this.#describe();
     // The store being away is said by whoever follows it; the record is simply late.
     try {

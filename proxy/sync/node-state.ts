@@ -54,7 +54,8 @@ export interface Readiness {
 export class NodeState {
   readonly #parts: NodeParts;
   processes: Processes = [];
-  stopping = false;
+  /** How far the end of this node is, as the primary says; null while it goes on. */
+  leaving: 'stopping' | 'stopped' | null = null;
   /** What each sequence number on its way stands for. */
   readonly #sent = new Map<number, { readonly hash: string; readonly at: number | null }>();
   #seq = 0;
@@ -158,7 +159,7 @@ export class NodeState {
   readiness(): Readiness {
     const { distributor } = this.#parts;
     const why: string[] = [];
-    if (this.stopping) why.push('the node is stopping');
+    if (this.leaving !== null) why.push('the node is stopping');
     if (!distributor.hasTable && !distributor.pending) {
       const store = this.storeUp ? 'the store is being read' : 'the store does not answer';
       why.push(`there is no table: no last-known-good copy, and ${store}`);
@@ -188,6 +189,7 @@ export class NodeState {
       store: this.storeUp ? 'up' : 'down',
       bus: this.busUp ? 'up' : 'down',
       ready: this.readiness().ready,
+      state: this.leaving ?? 'running',
       held: this.held,
       trouble: this.#parts.trouble(),
       certificateValidTo: this.#parts.certificateValidTo(),

@@ -304,6 +304,7 @@ export class SyncProcess {
     const copy = this.#copy;
     this.#copy = null;
     this.#store = store;
+    this.#reporter.touch();
     this.#members = new MembersFollower(store.live, this.#emptiness, clock);
     for (const { kind, name, doc } of copy?.entries ?? []) {
       if (kind === 'members' && doc !== null) this.#members.seed(name, doc);
@@ -450,7 +451,8 @@ export class SyncProcess {
         this.#acknowledgements.look();
         return;
       case 'stopping':
-        this.#state.stopping = true;
+      case 'stopped':
+        this.#state.leaving = message.type;
         this.#reporter.touch();
         return;
       case 'start':

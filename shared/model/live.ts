@@ -74,6 +74,11 @@ export interface NodeRecord {
   readonly store: 'up' | 'down';
   readonly bus: 'up' | 'down';
   readonly ready: boolean;
+  /**
+   * `stopping`: it was told to end and still serves what it has begun. `stopped`: it has ended in order, and nobody
+   * waits for it; one that was killed says `running` until its beat is missed. Left out by nodes of an earlier version.
+   */
+  readonly state?: 'running' | 'stopping' | 'stopped';
   /** Deletions that the emptiness guard holds back, `kind/name`; empty when there is no alarm. */
   readonly held: readonly string[];
   /** What visitors may be about to notice; left out by nodes of an earlier version. */
