@@ -95,7 +95,7 @@ export async function call<T = unknown>(
   return { status: response.status, headers: response.headers, body: parsed as T };
 }
 
-function adviceOn(code: string | undefined, { url }: Connection): string {
+export function adviceOn(code: string | undefined, { url }: Connection): string {
   if (code !== undefined && /CERT|SIGNATURE|ALTNAME/.test(code))
     return 'its certificate is not trusted: name its CA with NODE_EXTRA_CA_CERTS=FILE';
   if (code === 'UND_ERR_SOCKET' && url.startsWith('http:')) return 'does it listen on https?';

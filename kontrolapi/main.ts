@@ -35,6 +35,7 @@ import { WorkerService } from './registry/service.ts';
 import { applyOperations } from './resources/apply.ts';
 import { backendOperations } from './resources/backends.ts';
 import { cacheOperations } from './resources/cache.ts';
+import { exportOperations } from './resources/export.ts';
 import { canonicalName, kindOf } from './resources/kind-names.ts';
 import { objectOperations } from './resources/objects.ts';
 import { rulesOfKinds } from './resources/rules-of-kinds.ts';
@@ -193,6 +194,7 @@ function createApp(
     ...backendOperations(context),
     ...cacheOperations(context),
     ...applyOperations(context),
+    ...exportOperations(context),
     ...revisionOperations(context, { kindOf, canonicalName }),
     ...nodeOperations(context),
     ...statsOperations(context),

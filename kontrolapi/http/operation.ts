@@ -35,6 +35,11 @@ export interface Answer {
   readonly body?: unknown;
   /** Instead of `body`: an answer that is not JSON; its type must be in `headers`. */
   readonly text?: string;
+  /**
+   * Instead of `body`: an answer that is made while it is sent, each piece when the client has taken those before it.
+   * Its type must be in `headers`. What it throws cuts the answer.
+   */
+  readonly pieces?: Iterable<string>;
 }
 
 /** An operation as the router and the OpenAPI document see it. */

@@ -100,7 +100,9 @@ function mountPath(
       response.setHeader('Allow', allow);
       throw new KontrolError('method_not_allowed', `This resource takes ${allow}`);
     }
-    send(response, await perform(operation, request, response, options));
+    const answer = await perform(operation, request, response, options);
+    send(response, answer);
+    if (answer.pieces !== undefined) await sendPieces(request, response, answer.pieces);
   });
 }
 
@@ -180,6 +182,7 @@ function send(response: Response, answer: Answer): void {
   if (response.headersSent || response.destroyed) return;
   response.status(answer.status ?? 200);
   for (const [name, value] of Object.entries(answer.headers ?? {})) response.setHeader(name, value);
+  if (answer.pieces !== undefined) return;
   if (answer.text !== undefined) {
     response.end(answer.text);
   } else if (answer.body !== undefined) {
@@ -188,4 +191,26 @@ function send(response: Response, answer: Answer): void {
   } else {
     response.end();
   }
+}
+
+/** Never more than one piece waits for the client. */
+async function sendPieces(request: Request, response: Response, pieces: Iterable<string>): Promise<void> {
+  if (request.method !== 'HEAD') {
+    for (const piece of pieces) {
+      if (response.destroyed) return;
+      if (!response.write(piece)) await drained(response);
+    }
+  }
+  response.end();
+}
+
+/** Resolves when more can be written, or nobody is there to read it. */
+function drained(response: Response): Promise<void> {
+  return new Promise((resolve) => {
+    const go = () => {
+      response.off('drain', go).off('close', go);
+      resolve();
+    };
+    response.on('drain', go).on('close', go);
+  });
 }

@@ -1,4 +1,4 @@
-/** `/v1/apply` and `/v1/export`: many objects as one atomic revision, and back. */
+/** `/v1/apply`: many objects as one atomic revision. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { z } from 'zod';
 import { type FieldProblem, KontrolError } from '../../shared/errors.ts';
@@ -6,9 +6,9 @@ import { type Kind, SETTINGS_NAME } from '../../shared/model/kinds.ts';
 import { patternsWeight } from '../../shared/model/pattern-budget.ts';
 import type { Change } from '../../shared/model/revision.ts';
 import { MAX_PATTERNS_WEIGHT } from '../../shared/patterns.ts';
-import { CHANGERS, READERS } from '../auth/caller.ts';
+import { CHANGERS } from '../auth/caller.ts';
 import type { ApiContext } from '../context.ts';
-import { APPLY_LIMIT, type Operation, operation, operationWithBody } from '../http/operation.ts';
+import { APPLY_LIMIT, type Operation, operationWithBody } from '../http/operation.ts';
 import { writeQuery } from '../http/query.ts';
 import { answerWrite } from '../revisions/answer.ts';
 import { effectiveChanges } from '../revisions/difference.ts';
@@ -90,33 +90,6 @@ export function applyOperations(context: ApiContext): Operation[] {
         const unchanged = wanted.length - changes.filter((change) => change.doc !== null).length;
         const told = outcome.differences().map(({ kind, name, change }) => ({ kind, name, change }));
         return answerWrite(outcome, query, context.nodes, signal, { changes: told, unchanged });
-      },
-    }),
-    operation({
-      method: 'GET',
-      path: '/v1/export',
-      summary: 'All objects, in the shape that apply takes; with at= as they were at a revision',
-      access: READERS,
-      query: z.strictObject({
-        at: z
-          .string()
-          .regex(/^\d{1,15}$/, 'a revision is a positive integer')
-          .transform(Number)
-          .optional()
-          .describe('as they were at this revision'),
-        owner: z.string().max(128).optional().describe('only objects of this owner'),
-      }),
-      async handle({ query }) {
-        const state = await context.present.fresh(context.clock);
-        const seq = query.at ?? context.present.seq;
-        const held =
-          query.at === undefined || query.at === context.present.seq
-            ? [...state.all()].map(({ kind, doc }) => ({ kind, doc }))
-            : await context.history.objectsAt(query.at);
-        const objects = held
-          .filter(({ doc }) => query.owner === undefined || doc.owner === query.owner)
-          .map(({ kind, doc }) => ({ kind, ...doc }));
-        return { headers: { 'Kontrol-Seq': String(seq) }, body: { seq, objects } };
       },
     }),
   ];
