@@ -20,11 +20,16 @@ export interface Change {
   readonly deaths: number;
 }
 
+/** Parts that wait as they came; of more only the last word on each object is kept, as a part of its own. */
+const MAX_PARTS = 256;
+
 interface Waiting {
   seq: number;
   since: number;
   parts: Part[];
   deaths: number;
+  /** Beyond so many parts they are merged again. */
+  limit: number;
 }
 
 export class ChangeQueue {
@@ -48,10 +53,14 @@ export class ChangeQueue {
   add(parts: readonly Part[], seq: number, since: number): void {
     const tail = this.#waiting.at(-1);
     if (tail !== undefined && tail.deaths === 0) {
-      tail.parts.push(...parts);
+      // Not spread: a first table can have more parts than a call has room for arguments.
+      for (const part of parts) tail.parts.push(part);
       tail.seq = seq;
-      if (tail.parts.length > 256) tail.parts = [newest(tail.parts)];
-    } else this.#waiting.push({ seq, since, parts: [...parts], deaths: 0 });
+      if (tail.parts.length <= tail.limit) return;
+      tail.parts = newest(tail.parts);
+      // Twice as many as there are: else each further change would cost as much as all of them.
+      tail.limit = Math.max(MAX_PARTS, 2 * tail.parts.length);
+    } else this.#waiting.push({ seq, since, parts: [...parts], deaths: 0, limit: limitFor(parts) });
   }
 
   /** The next change, numbered. It is gone from the queue; `putBack` returns it. */
@@ -65,26 +74,34 @@ export class ChangeQueue {
 
   /** To the front again, to be tried once more under a new number. */
   putBack(change: Change, deaths: number): void {
-    this.#waiting.unshift({ seq: change.seq, since: change.since, parts: [...change.parts], deaths });
+    const { seq, since, parts } = change;
+    this.#waiting.unshift({ seq, since, parts: [...parts], deaths, limit: limitFor(parts) });
   }
 
-  /** To the front again as two halves, each of which is blamed for its next death. */
-  split(change: Change): void {
-    const middle = Math.ceil(change.parts.length / 2);
-    const halves = [change.parts.slice(0, middle), change.parts.slice(middle)];
-    this.#waiting.unshift(
-      ...halves.map((parts) => ({ seq: change.seq, since: change.since, parts, deaths: 1 })),
-    );
+  /**
+   * To the front again as two halves, each of which is blamed for its next death. Only the second brings what it does
+   * to its number; the first leaves it at `before`.
+   */
+  split({ seq, since, parts }: Change, before: number): void {
+    const middle = Math.ceil(parts.length / 2);
+    const half = (some: Part[], at: number): Waiting => {
+      return { seq: at, since, parts: some, deaths: 1, limit: limitFor(some) };
+    };
+    this.#waiting.unshift(half(parts.slice(0, middle), before), half(parts.slice(middle), seq));
   }
 }
 
-/** All parts as one, the last word on each object only. */
-function newest(parts: readonly Part[]): Part {
+function limitFor(parts: readonly Part[]): number {
+  return Math.max(MAX_PARTS, 2 * parts.length);
+}
+
+/** The last word on each object only, each a part of its own: what kills must not take others along. */
+function newest(parts: readonly Part[]): Part[] {
   const last = new Map<string, TableEntry>();
   for (const entry of parts.flat()) {
     const key = `${entry.kind}/${entry.name}`;
     last.delete(key);
     last.set(key, entry);
   }
-  return [...last.values()];
+  return [...last.values()].map((entry) => [entry]);
 }

@@ -147,6 +147,32 @@ test('one bad object in the first table of all is found by halving', async () =>
   );
 });
 
+test('one bad object among hundreds of changes that waited together costs no other', async () => {
+  const { primary, clock, distributor, applied, deadly } = setup();
+  distributor.install([], 0);
+  const first = primary.spawn();
+  primary.spawn();
+  await until('both are loaded', () => distributor.processes().filter((p) => p.loaded).length === 2);
+  primary.deadly = (entry) => entry.name === 's150';
+  for (const process of primary.serving.values()) process.answers = false;
+  for (let seq = 1; seq <= 600; seq++)
+    distributor.submit([[service(`s${seq % 300}`, seq)]], seq, clock.monotonic());
+  await until('the first came', () => [...primary.serving.values()].some(({ seq }) => seq === 1));
+  for (const process of primary.serving.values()) process.answer();
+  await until('it is applied', () => {
+    clock.advance(1_000);
+    return applied.at(-1)?.seq === 600;
+  });
+  assert.deepEqual(
+    deadly.map((entry) => entry.name),
+    ['s150'],
+  );
+  assert.equal(distributor.table.size, 299);
+  assert.deepEqual(distributor.table.get('service/s7'), service('s7', 307));
+  assert.ok(primary.deaths < 25, `${primary.deaths} processes died`);
+  assert.ok(first.received.length < 50);
+});
+
 test('when processes die whatever they get, objects stop being blamed for it', async () => {
   const { primary, clock, distributor, deadly } = setup();
   primary.sick = true;

@@ -399,7 +399,7 @@ export class Distributor {
       return;
     }
     if (change.parts.length > 1) {
-      this.#queue.split(change);
+      this.#queue.split(change, this.#seq);
       return;
     }
     if (change.size === 0 || (!this.#everAcked && ++this.#blamed > MAX_BLAME_WITHOUT_ACK)) {
