@@ -1,6 +1,8 @@
 /** Conformance: the log of revisions. */
 import assert from 'node:assert/strict';
+import { ManualClock } from '../clock.ts';
 import { change, commit, NOTHING, type OnStore, revisionAfter } from './conformance-place.ts';
+import type { StoreStep } from './record-store.ts';
 
 export function logConformance(onStore: OnStore): void {
   onStore('an empty store has a head of 0, an identity that stays, and nothing else', async (place) => {
@@ -110,6 +112,20 @@ export function logConformance(onStore: OnStore): void {
       assert.ok(parts.every((id) => winners.some((winner) => String(id).includes(winner))));
       await store.trim(2);
       assert.deepEqual(await place.keys('revisionParts'), []);
+    },
+  );
+
+  onStore(
+    'a writer that is out of time after its parts does not write the revision any more',
+    async (place) => {
+      const clock = new ManualClock();
+      const onStep = (step: StoreStep): void => {
+        if (step === 'parts') clock.advance(60_000);
+      };
+      const store = await place.open({ clock, onStep });
+      const large = revisionAfter(NOTHING, change('page', 'a', { text: 'x'.repeat(2_500_000) }));
+      await assert.rejects(store.append(large), { code: 'store_unavailable' });
+      assert.deepEqual(await store.head(), NOTHING);
     },
   );
 

@@ -214,6 +214,21 @@ for (const when of ['before', 'after'] as const) {
   });
 }
 
+test('a revision that broke off after it was written, and cannot be read back, has an unknown outcome', async () => {
+  const breaker = new Breaker();
+  const store = open(await breaker.listen(), { callMs: 1_500 });
+  await store.identity();
+  const revision = revisionAfter(NOTHING, change('rule', 'a', {}));
+  try {
+    breaker.cut(revision.id, 'after', async () => breaker.cut('find', 'before', async () => breaker.close()));
+    await assert.rejects(store.append(revision), { code: 'outcome_unknown' });
+    assert.ok(breaker.done, 'both connections were broken off');
+  } finally {
+    breaker.close();
+  }
+  assert.equal((await open().head()).id, revision.id);
+});
+
 test('a revision that broke off before it was written, while a rival took its number, is taken', async () => {
   await withBreaker(async (store, breaker) => {
     const revision = revisionAfter(NOTHING, change('rule', 'a', {}));

@@ -183,10 +183,16 @@ export class MongoRecords implements Records {
 
   async insertNumbered(table: Table, seq: number, fields: Fields, deadline: Deadline): Promise<boolean> {
     const document: Stored = { _id: seq, ...(toBson(fields) as Fields) };
-    const held = await this.#write(deadline, () => inserted(this.#collection(table), document));
-    // Its token tells whose it is: also our own, from an attempt that broke off.
-    if (held || table.token === null) return held;
-    return (await this.tokenOf(table, seq, deadline)) === fields[table.token];
+    return this.#write(deadline, async () => {
+      const collection = this.#collection(table);
+      if (await inserted(collection, document)) return true;
+      if (table.token === null) return false;
+      // Its token tells whose it is: also our own, from an attempt that broke off. While that cannot be read it may
+      // be ours: a part of the write, then, whose outcome is unknown.
+      const projection = { [table.token]: 1 };
+      const found = await collection.findOne({ _id: seq }, { projection });
+      return found !== null && tokenIn(table, found) === fields[table.token];
+    });
   }
 
   async numbered(

@@ -58,6 +58,8 @@ export class Revisions {
       parts = await this.#writeParts(revision, text, deadline);
       fields = { ...rest, parts };
       await this.#onStep('parts');
+      // Writers that were stopped for long may meet a log that went on, and was trimmed, beneath this number.
+      deadline.check();
     }
     if (await this.#records.insertNumbered(REVISIONS, seq, fields, deadline)) return 'appended';
     const orphans = Array.from({ length: parts }, (_, n) => ({
