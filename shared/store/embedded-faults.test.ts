@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { silentLog } from '../log.ts';
 import { problemNow } from './data-file.ts';
 import { openEmbedded } from './embedded.ts';
-import { openDatabase } from './embedded-records.ts';
+import { EmbeddedRecords, openDatabase } from './embedded-records.ts';
 import { openStore } from './open.ts';
 
 const PROCESS = fileURLToPath(new URL('./conformance-process.js', import.meta.url));
@@ -277,4 +277,12 @@ test('a data file that grows while it is looked at is not taken for one that was
   await writes;
   await store.close();
   assert.deepEqual([...found], [null], `in ${looks * 20} looks`);
+});
+
+test('a look for readers of killed processes that comes due while the folder is closed does no harm', async (t) => {
+  const records = new EmbeddedRecords(await temporaryFolder(t), async () => {});
+  const closing = records.close();
+  records.checkReaders();
+  await closing;
+  records.checkReaders();
 });

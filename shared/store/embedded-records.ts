@@ -42,6 +42,7 @@ export class EmbeddedRecords implements Records {
   readonly #release: () => Promise<void>;
   /** The data file as it was opened: its path, device and number. */
   readonly #file: { readonly path: string; readonly identity: string | null };
+  #closed = false;
   #last: { readonly seq: number; readonly token: string } | null = null;
 
   /** `release` is called once the folder is closed. */
@@ -55,7 +56,7 @@ export class EmbeddedRecords implements Records {
 
   /** Frees what readers of killed processes hold; else the file grows with each write. */
   checkReaders(): void {
-    this.#db.readerCheck();
+    if (!this.#closed) this.#db.readerCheck();
   }
 
   async get(table: Table, id: string): Promise<StoredRecord | null> {
@@ -176,6 +177,7 @@ export class EmbeddedRecords implements Records {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     // Waits for writes in flight, which another process that was stopped may hold up for ever.
     const timeout = new Deadline(CLOSE_MS);
     await timeout.race(this.#db.close(), () => new Error('locked')).catch(() => {});
