@@ -65,6 +65,16 @@ for (const [what, damage] of [
   });
 }
 
+test('a whole copy of a build that kept less in it is not believed; the older one is used', async (t) => {
+  const path = await folder(t);
+  await writeCopy(path, copy(1));
+  const { names, ...less } = copy(2);
+  await writeCopy(path, less as Copy);
+  const { log, codes } = listening();
+  assert.equal((await readCopy(path, log))?.seq, 1);
+  assert.deepEqual(codes, ['copy_damaged']);
+});
+
 test('behind a damaged copy one that serves nothing counts as none; as the newest it is what is served', async (t) => {
   const path = await folder(t);
   const empty = { ...copy(1), entries: [] };

@@ -93,10 +93,21 @@ function decode(text: string): Copy | string {
     if (header.schema !== SCHEMA) return `of version ${header.schema}, this one reads ${SCHEMA}`;
     const body = text.slice(end + 1);
     if (checksum(body) !== header.sha256) return 'cut short or changed (its checksum is wrong)';
-    return JSON.parse(body) as Copy;
+    const copy: unknown = JSON.parse(body);
+    return isCopy(copy) ? copy : 'whole but of another build, which kept other things in it';
   } catch {
     return 'not readable as JSON';
   }
+}
+
+/** A copy with less in it would fail halfway, and then the store would not be asked either. */
+function isCopy(value: unknown): value is Copy {
+  const { store, seq, id, hash, entries, log, secrets, names } = (value ?? {}) as Partial<Copy>;
+  return (
+    [store, id, hash].every((text) => typeof text === 'string') &&
+    Number.isSafeInteger(seq) &&
+    [entries, log, secrets, names].every((list) => Array.isArray(list))
+  );
 }
 
 function checksum(body: string): string {
