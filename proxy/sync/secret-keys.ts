@@ -13,7 +13,7 @@ import {
 } from '../../shared/secrets.ts';
 import { COOKIE_KEY_SECRET } from '../../shared/signed-cookie.ts';
 import type { LiveDocument, LiveStore } from '../../shared/store/contract.ts';
-import { checkPair } from '../tls/key-pair.ts';
+import { checkPair, secureContextOf } from '../tls/key-pair.ts';
 import type { PlainDocument } from './documents.ts';
 import type { ObjectChange } from './guard.ts';
 
@@ -96,8 +96,11 @@ export class SecretKeys {
     const held = this.#held.get(name);
     if (held === undefined)
       return this.#problems.get(name) ?? 'its private key is not in the store; store it again';
+    const pair = { certificate: String(certificate['certificate']), key: held.value };
     try {
-      checkPair({ certificate: String(certificate['certificate']), key: held.value });
+      checkPair(pair);
+      // Here, before it takes the place of a good one; the key of that one would go with it.
+      secureContextOf(pair);
       return null;
     } catch (error) {
       return (error as Error).message;
