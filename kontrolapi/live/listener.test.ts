@@ -13,8 +13,13 @@ class FakeSocket extends EventEmitter {
   closed: number | null = null;
   terminated = false;
   pings = 0;
-  send(text: string) {
+  /** What is called when a message went out; kept while `stuck`. */
+  readonly waiting: (() => void)[] = [];
+  stuck = false;
+  send(text: string, sent: () => void) {
     this.sent.push(JSON.parse(text));
+    if (this.stuck) this.waiting.push(sent);
+    else sent();
   }
   close(code: number) {
     this.closed = code;
@@ -37,7 +42,7 @@ const change = (seq: number): LiveEvent => ({ kind: 'change', at: 0, seq });
 test('what is told while the missed changes are read comes after them, and nothing twice', () => {
   const { socket, listener } = listening();
   for (const seq of [2, 3, 4]) listener.tell(change(seq));
-  for (const seq of [1, 2, 3]) listener.tellFirst(change(seq));
+  for (const seq of [1, 2, 3]) void listener.tellFirst(change(seq));
   assert.equal(socket.sent.length, 3);
   listener.begin();
   listener.tell(change(5));
@@ -56,6 +61,23 @@ test('who does not read is sent away with a code, and nothing more is kept for i
   socket.bufferedAmount = 0;
   listener.tell(change(2));
   assert.equal(socket.sent.length, 0);
+  socket.emit('close');
+});
+
+test('whoever tells what was missed hears when it went out, and also when it never will', async () => {
+  const { socket, listener } = listening();
+  socket.stuck = true;
+  let told = false;
+  const telling = listener.tellFirst(change(1)).then(() => {
+    told = true;
+  });
+  await Promise.resolve();
+  assert.deepEqual([told, listener.left], [false, false]);
+  for (const sent of socket.waiting) sent();
+  await telling;
+  listener.leave(4008, 'gone');
+  await listener.tellFirst(change(2));
+  assert.deepEqual([listener.left, socket.sent.length], [true, 1]);
   socket.emit('close');
 });
 

@@ -53,11 +53,19 @@ export class Listener {
     else this.leave(CLOSE.tooSlow, 'too many events came while the missed ones were read; connect again');
   }
 
-  /** What it missed, or where it begins. Goes before everything that is told. */
-  tellFirst(message: object): void {
+  /**
+   * What it missed, or where it begins. Goes before everything that is told. Resolves when it is on its way: there
+   * may be more than may wait, and the next is to be told then.
+   */
+  tellFirst(message: object): Promise<void> {
     const { seq } = message as { seq?: unknown };
     if (typeof seq === 'number') this.#lastSeq = Math.max(this.#lastSeq, seq);
-    this.#write(message);
+    return new Promise((resolve) => this.#write(message, resolve));
+  }
+
+  /** It was sent away, or went by itself: nothing reaches it any more. */
+  get left(): boolean {
+    return this.#closing || this.#socket.readyState !== this.#socket.OPEN;
   }
 
   /** From here on events go out as they come; those that were missed already are not told twice. */
@@ -92,12 +100,13 @@ export class Listener {
     this.#write(event);
   }
 
-  #write(message: object): void {
-    if (this.#closing || this.#socket.readyState !== this.#socket.OPEN) return;
-    if (this.#socket.bufferedAmount > MAX_WAITING_BYTES) {
+  /** `settled` is called once: when the message was handed to the system, or will never be. */
+  #write(message: object, settled: () => void = () => {}): void {
+    if (this.left) {
+      settled();
+    } else if (this.#socket.bufferedAmount > MAX_WAITING_BYTES) {
       this.leave(CLOSE.tooSlow, 'events were not read in time; connect again with since=');
-      return;
-    }
-    this.#socket.send(JSON.stringify(message));
+      settled();
+    } else this.#socket.send(JSON.stringify(message), () => settled());
   }
 }

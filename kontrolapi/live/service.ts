@@ -8,6 +8,7 @@ import { WebSocketServer } from 'ws';
 import { z } from 'zod';
 import { ERRORS, KontrolError } from '../../shared/errors.ts';
 import { problemsOf } from '../../shared/model/kinds.ts';
+import type { Revision } from '../../shared/model/revision.ts';
 import { READERS } from '../auth/caller.ts';
 import type { ApiContext } from '../context.ts';
 import { type Operation, operation } from '../http/operation.ts';
@@ -152,16 +153,15 @@ export class LiveService {
       const { seq, hash } = present;
       const missed = since === null ? 0 : seq - since;
       const tellable = missed >= 0 && missed <= MAX_MISSED;
-      if (since === null || missed === 0) listener.tellFirst({ kind: 'hello', seq, hash });
-      else if (!tellable) listener.tellFirst({ kind: 'hello', seq, hash, missed: 'too-many' });
+      if (since === null || missed === 0) await listener.tellFirst({ kind: 'hello', seq, hash });
+      else if (!tellable) await listener.tellFirst({ kind: 'hello', seq, hash, missed: 'too-many' });
       else {
-        listener.tellFirst({ kind: 'hello', hash });
-        if (listener.wants('change'))
-          for await (const revision of history.ascending(since)) listener.tellFirst(changeEvent(revision));
+        await listener.tellFirst({ kind: 'hello', hash });
+        if (listener.wants('change')) await tellChanges(listener, history.ascending(since));
       }
     } catch {
       // Removed from the history, or the store is away: the listener reads afresh what it needs.
-      listener.tellFirst({ kind: 'hello', seq: present.seq, missed: 'unknown' });
+      await listener.tellFirst({ kind: 'hello', seq: present.seq, missed: 'unknown' });
     }
     listener.begin();
   }
@@ -188,6 +188,14 @@ export class LiveService {
     };
     plan();
     this.#cancels.push(() => cancel());
+  }
+}
+
+/** One after the other: a listener must not be taken for slow because all that it missed came at once. */
+async function tellChanges(listener: Listener, missed: AsyncIterable<Revision>): Promise<void> {
+  for await (const revision of missed) {
+    if (listener.left) return;
+    await listener.tellFirst(changeEvent(revision));
   }
 }
 

@@ -25,6 +25,8 @@ export class WorkerEvents {
   readonly #known = new Map<string, ReadonlyMap<string, Known>>();
   readonly #reading = new Set<string>();
   readonly #again = new Set<string>();
+  /** For each list under way, the services that were read by themselves since: what it says of them may be older. */
+  readonly #lists = new Set<Set<string>>();
   readonly #stops: (() => void)[] = [];
   #first = true;
   #closed = false;
@@ -53,9 +55,17 @@ export class WorkerEvents {
   }
 
   async #readAll(): Promise<void> {
+    const since = new Set<string>();
+    this.#lists.add(since);
     const documents = await this.#context.store.live.list('members').catch(() => null);
+    this.#lists.delete(since);
     if (documents === null || this.#closed) return;
-    for (const document of documents) this.#take(document._id, document, this.#first);
+    const gone = new Set(this.#known.keys());
+    for (const document of documents) {
+      gone.delete(document._id);
+      if (!since.has(document._id)) this.#take(document._id, document, this.#first);
+    }
+    for (const service of gone) if (!since.has(service)) this.#take(service, null, this.#first);
     this.#first = false;
   }
 
@@ -67,7 +77,9 @@ export class WorkerEvents {
     this.#reading.add(service);
     try {
       const document = await this.#context.store.live.get('members', service);
-      if (!this.#closed) this.#take(service, document, false);
+      if (this.#closed) return;
+      for (const list of this.#lists) list.add(service);
+      this.#take(service, document, false);
     } catch {
       // The store is away; what was missed is told when the bus or the next hint says so.
     } finally {
