@@ -37,6 +37,8 @@ export class ExplainTables {
   #reloads = 0;
   #past: KeptTable | null = null;
   #pastReloads = 0;
+  /** As they were read last: nodes, too, keep them while the store is away. */
+  #lastMembers: readonly TableEntry[] = [];
   #working: Promise<unknown> = Promise.resolve();
 
   constructor(context: ApiContext) {
@@ -83,9 +85,11 @@ export class ExplainTables {
     return made;
   }
 
-  async #members(): Promise<TableEntry[]> {
-    const documents = await this.#context.store.live.list('members').catch(() => []);
-    return documents.map((doc) => ({ kind: 'members', name: doc._id, doc }));
+  async #members(): Promise<readonly TableEntry[]> {
+    const documents = await this.#context.store.live.list('members').catch(() => null);
+    if (documents !== null)
+      this.#lastMembers = documents.map((doc) => ({ kind: 'members', name: doc._id, doc }));
+    return this.#lastMembers;
   }
 }
 
