@@ -8,6 +8,11 @@ const SOON_MS = 14 * 86_400_000;
 /** Domains that are looked at when a certificate changes, and hosts that one warning names. */
 const MAX_DOMAINS = 20_000;
 const MAX_NAMED = 5;
+/**
+ * Certificates are read once each, which takes a second for ten thousand: so long at a time, in milliseconds, and
+ * nothing is said until all were read.
+ */
+const MAX_READING_MS = 25;
 
 interface Names {
   readonly names: ReadonlySet<string>;
@@ -21,6 +26,7 @@ const READ = new WeakMap<Doc, Names>();
 export function uncoveredHosts(domain: Domain, draft: View): FieldProblem[] {
   if (!needsHttps(domain)) return [];
   const covered = coveredNames(draft);
+  if (covered === null) return [];
   const hosts = claimedHosts(domain).filter((host) => isName(host) && !isCovered(host, covered));
   if (hosts.length === 0) return [];
   const [first] = hosts;
@@ -49,6 +55,7 @@ export function certificateProblems(doc: Doc, name: string, draft: View, now: nu
 /** Hosts that need https, that no certificate covers, and that look as if they belonged to this one by its name. */
 function hostsLost(name: string, draft: View): string[] {
   const covered = coveredNames(draft);
+  if (covered === null) return [];
   const lost: string[] = [];
   let looked = 0;
   for (const [, { doc }] of draft.entries('domain')) {
@@ -76,10 +83,14 @@ function isCovered(host: string, names: ReadonlySet<string>): boolean {
   return names.has(host) || names.has(host.replace(/^[^.]+\./, '*.'));
 }
 
-function coveredNames(draft: View): Set<string> {
+/** Null while not all certificates are read. */
+function coveredNames(draft: View): Set<string> | null {
   const names = new Set<string>();
-  for (const [, { doc }] of draft.entries('certificate'))
+  const until = performance.now() + MAX_READING_MS;
+  for (const [, { doc }] of draft.entries('certificate')) {
+    if (!READ.has(doc) && performance.now() > until) return null;
     for (const name of namesOf(doc).names) names.add(name);
+  }
   return names;
 }
 

@@ -47,13 +47,31 @@ function sealedHeader(listener: Listener, draft: View): FieldProblem[] {
 }
 
 function sharesPort(listener: Listener, name: string, draft: View): string | null {
-  for (const [otherName, { doc }] of draft.entries('listener')) {
-    const other = doc as unknown as Listener;
-    if (otherName === name || other.port !== listener.port) continue;
+  for (const [otherName, other] of portsOf(draft).get(listener.port) ?? []) {
+    if (otherName === name) continue;
     const [a, b] = [listener.address ?? '', other.address ?? ''];
     if (a === b || ANY_ADDRESS.has(a) || ANY_ADDRESS.has(b)) return otherName;
   }
   return null;
+}
+
+type Ports = ReadonlyMap<number, readonly (readonly [name: string, listener: Listener])[]>;
+
+/** By draft, which is never changed: the listeners of a list are each compared with those of their port only. */
+const PORTS = new WeakMap<View, Ports>();
+
+function portsOf(draft: View): Ports {
+  const known = PORTS.get(draft);
+  if (known !== undefined) return known;
+  const ports = new Map<number, [string, Listener][]>();
+  for (const [name, { doc }] of draft.entries('listener')) {
+    const listener = doc as unknown as Listener;
+    const others = ports.get(listener.port);
+    if (others === undefined) ports.set(listener.port, [[name, listener]]);
+    else others.push([name, listener]);
+  }
+  PORTS.set(draft, ports);
+  return ports;
 }
 
 /** A connection is no request: whoever wants one limited must not believe that this does it. */
