@@ -36,7 +36,8 @@ export function cacheOperations(context: ApiContext): Operation[] {
       query: purgeQuery,
       async handle({ params, query, signal, caller }) {
         const service = presentName('service', params['service'] ?? '');
-        if (context.present.state.get('service', service) === undefined) throw noSuch('service', service);
+        const state = await context.present.fresh(context.clock);
+        if (state.get('service', service) === undefined) throw noSuch('service', service);
         const path = query.path ?? null;
         // A kontrolapi that has just started knows of no node yet.
         await context.nodes.list();

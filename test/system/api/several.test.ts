@@ -93,3 +93,17 @@ for (const [name, open] of Object.entries(places)) {
     });
   });
 }
+
+test('without a bus, stored answers of a service that one has just made can be removed at the other', async () => {
+  const data = await mkdtemp(join(tmpdir(), 'kontrol-several-'));
+  const settings = { data, redisUrl: 'redis://127.0.0.1:1' };
+  const [one, two] = await Promise.all([startApiUnderTest(settings), startApiUnderTest(settings)]);
+  try {
+    await two.get('/v1/services');
+    assert.equal((await one.put('/v1/services/new', {})).status, 201);
+    assert.equal((await two.delete('/v1/services/new/cache?timeout=10ms')).status, 200);
+  } finally {
+    await Promise.all([one.close(), two.close()]);
+    await rm(data, { recursive: true, force: true });
+  }
+});
