@@ -1,4 +1,5 @@
-/** What is special to services: where their backends may be, and keys that are named but not there. */
+/** What is special to services: where their backends may be, whom they trust, and keys that are named but not there. */
+import { X509Certificate } from 'node:crypto';
 import { BackendAddresses, controlPorts } from '../../shared/backend-addresses.ts';
 import type { FieldProblem } from '../../shared/errors.ts';
 import { SETTINGS_NAME } from '../../shared/model/kinds.ts';
@@ -14,7 +15,7 @@ export function serviceRules(settings: SettingsOfProcess): KindRules {
       const service = doc as unknown as Service;
       const global = draft.get('settings', SETTINGS_NAME)?.doc as Settings | undefined;
       const refuse = global?.backendAddresses?.refuse;
-      const problems: FieldProblem[] = [];
+      const problems = unreadableAuthority(service);
       const warnings: FieldProblem[] = [];
       for (const [key, { backends }] of Object.entries(service.keys ?? {})) {
         backends?.forEach(({ address }, index) => {
@@ -33,5 +34,30 @@ export function serviceRules(settings: SettingsOfProcess): KindRules {
       }
       return { problems, warnings };
     },
+    /** Keys without backends are those of workers, which made them: no file can know which builds run just now. */
+    retain(doc, present) {
+      const keys = (doc as unknown as Service).keys ?? {};
+      const held = (present?.doc as unknown as Service | undefined)?.keys ?? {};
+      const ofWorkers = Object.entries(held).filter(
+        ([key, { backends = [] }]) => backends.length === 0 && !Object.hasOwn(keys, key),
+      );
+      return ofWorkers.length === 0 ? doc : { ...doc, keys: { ...Object.fromEntries(ofWorkers), ...keys } };
+    },
   };
+}
+
+/** OpenSSL passes over what it cannot read, and then no backend would be trusted. */
+function unreadableAuthority({ tls }: Service): FieldProblem[] {
+  if (tls?.ca === undefined) return [];
+  const path = 'tls.ca';
+  const blocks = tls.ca.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g);
+  if (blocks === null) return [{ path, message: 'expected PEM: -----BEGIN CERTIFICATE-----' }];
+  for (const [index, block] of blocks.entries()) {
+    try {
+      new X509Certificate(block);
+    } catch {
+      return [{ path, message: `certificate ${index + 1} cannot be read` }];
+    }
+  }
+  return [];
 }

@@ -197,6 +197,14 @@ test('a missing service is a warning; a missing rule, page or certificate is ref
   assert.deepEqual([tls.status, paths(tls.body)], [400, ['tls.certificate']]);
 });
 
+test('authorities that nobody can read are refused: no backend would be trusted', async () => {
+  const broken = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----';
+  for (const ca of ['', 'no PEM', broken]) {
+    const reply = await api.put('/v1/services/trusting', { protocol: 'https', tls: { ca } });
+    assert.deepEqual([reply.status, paths(reply.body)], [400, ['tls.ca']], ca);
+  }
+});
+
 test('disabling a whitelist in use, and whitelists that nobody can meet, are warnings', async () => {
   await api.put('/v1/rules/ten', { list: 'whitelist', type: 'ip', match: ['10.0.0.0/8'] });
   await api.put('/v1/rules/lan', { list: 'whitelist', type: 'ip', match: ['192.168.0.0/16', '10.1.2.3'] });
