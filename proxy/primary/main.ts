@@ -166,6 +166,8 @@ class Node implements RunningNode {
       }
       const relieves = orphans.length > 0;
       if (relieves && (await this.#takeOver(folder, orphans))) return;
+      // Told to stop before it had begun; those that serve go on.
+      if (this.#stopping) return;
       if (relieves) {
         // They serve meanwhile: the ports change hands only when a process of ours can answer.
         this.#supervisor.start();
@@ -174,7 +176,6 @@ class Node implements RunningNode {
       }
       if (this.#bound) await askToLeave(folder);
       else if (!this.#stopping) await this.#bind(folder);
-      // Told to stop before it had begun.
       if (this.#stopping) return;
       this.#bound = true;
       if (!relieves) this.#supervisor.start();

@@ -1,6 +1,8 @@
 /** A new primary takes the listening sockets over from the processes that one killed -9 left behind, under load. */
 import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync } from 'node:fs';
 import net, { type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { specOfListener } from '../../../proxy/link/listener-specs.ts';
@@ -182,4 +184,28 @@ test('garbage on its Unix socket does not keep an orphan from passing its socket
   await second.untilReady(2);
   assert.ok(logged(second, 'sockets_taken'));
   assert.match(await request(port), ANSWER);
+});
+
+test('told to stop while it still asks who serves, it starts nobody and ends', async () => {
+  const data = mkdtempSync(join(tmpdir(), 'kontrol-node-'));
+  const folder = join(data, 'test');
+  mkdirSync(folder);
+  // Somebody who lives and answers late.
+  const asked: net.Socket[] = [];
+  const server = net.createServer((socket) => {
+    socket.on('error', () => {});
+    socket.on('data', () => asked.push(socket));
+  });
+  await new Promise<void>((resolve) => server.listen(join(folder, orphanSocketName(process.pid)), resolve));
+  await using node = new NodeUnderTest({ folder: data, options: { handover: false } });
+  try {
+    await eventually('it asks', () => asked.length > 0);
+    node.signal('SIGTERM');
+    await node.event('it stops', (event) => event.code === 'stopping');
+    for (const socket of asked) socket.end(`orphan ${process.pid}\n`);
+    assert.deepEqual(await node.exited(), { code: 0, signal: null });
+    assert.ok(!node.events.some((event) => event.heard !== undefined), 'no process of its own began');
+  } finally {
+    server.close();
+  }
 });
