@@ -19,6 +19,14 @@ export async function run(argv: readonly string[]): Promise<number> {
   processGivesWay();
   const { settings } = read;
   const log = openLog(read, 'api');
+  process.on('uncaughtException', (error) => {
+    log.error('uncaught_exception', 'a failure outside every call; the API goes on', { error });
+  });
+  // The embedded store listens for rejections itself.
+  if (settings.mongoUrl !== null)
+    process.on('unhandledRejection', (error) => {
+      log.error('unhandled_rejection', 'a failure nobody waited for; the API goes on', { error });
+    });
   try {
     const api = await startApi(settings, log);
     if (settings.apiCert === null && !LOCAL.test(settings.api.host))
