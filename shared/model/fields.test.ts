@@ -129,6 +129,13 @@ test('backend addresses are host:port, [v6]:port or unix:/path', () => {
     ['127.1:80', null],
     ['0x7f000001:80', null],
     ['2130706433:80', null],
+    ['127.1.:80', null],
+    ['0x7f000001.:80', null],
+    ['2130706433.:80', null],
+    ['0251.0376.0251.0376.:80', null],
+    ['127.0.0.1.:80', '127.0.0.1:80'],
+    ['１２７.1:80', '127.0.0.1:80'],
+    ['app.internal.:80', 'app.internal:80'],
     ['unix:relative', null],
     [`unix:/${'a'.repeat(107)}`, null],
     ['', null],
@@ -136,7 +143,10 @@ test('backend addresses are host:port, [v6]:port or unix:/path', () => {
   for (const [text, expected] of cases) {
     const result = backendAddress().safeParse(text);
     assert.equal(result.success ? result.data : null, expected, text);
+    // What is stored is read again by every node: it has to be what it was.
+    if (expected !== null) assert.equal(backendAddress().parse(expected), expected);
   }
+  assert.deepEqual(parseEndpoint('127.0.0.1.:80'), { type: 'address', host: '127.0.0.1', port: 80 });
   assert.deepEqual(parseEndpoint('[::1]:80'), { type: 'address', host: '::1', port: 80 });
   assert.deepEqual(parseEndpoint('a:80'), { type: 'name', host: 'a', port: 80 });
 });
@@ -185,6 +195,14 @@ test('a map reports every bad key and value by its path, and has no prototype na
   const parsed = map.parse(JSON.parse('{"__proto__": "x", "a": "b"}'));
   assert.equal(Object.getPrototypeOf(parsed), Object.prototype);
   assert.deepEqual(Object.keys(parsed), ['a']);
+});
+
+test('a name that stands in a map in two spellings is told, and neither is dropped in silence', () => {
+  const result = mapOf(fieldName(), fieldValue()).safeParse({ 'X-A': '1', 'x-a': '2', 'x-b': '3' });
+  assert.deepEqual(
+    result.error?.issues.map(({ path, message }) => `${path.join('.')}: ${message}`),
+    ['x-a: x-a stands twice, in two spellings; leave one out'],
+  );
 });
 
 test('a map has an end, and so has the list of what is wrong with it', () => {

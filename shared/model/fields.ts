@@ -121,7 +121,8 @@ export function parseEndpoint(text: string): Endpoint | null {
   if (v6 !== undefined) {
     return ipaddr.IPv6.isValid(v6) ? { type: 'address', host: ipaddr.IPv6.parse(v6).toString(), port } : null;
   }
-  const name = (match[2] as string).toLowerCase();
+  // The dot at the end of a name is none of it; taken away first, or a number with one would pass for a name.
+  const name = (match[2] as string).toLowerCase().replace(/\.$/, '');
   if (ipaddr.IPv4.isValidFourPartDecimal(name)) {
     return { type: 'address', host: ipaddr.IPv4.parse(name).toString(), port };
   }
@@ -224,7 +225,11 @@ export function mapOf<K extends z.ZodType<string>, V extends z.ZodType>(key: K, 
         context.addIssue({ ...issue, path: [rawKey, ...issue.path] } as never);
       }
       if (context.issues.length >= MAX_MAP_ISSUES) break;
-      if (parsedKey.success && parsedValue.success) output[parsedKey.data] = parsedValue.data;
+      if (!parsedKey.success || !parsedValue.success) continue;
+      if (parsedKey.data in output) {
+        const message = `${parsedKey.data} stands twice, in two spellings; leave one out`;
+        context.addIssue({ code: 'custom', message, path: [rawKey] });
+      } else output[parsedKey.data] = parsedValue.data;
     }
     return { ...output };
   });
