@@ -17,12 +17,13 @@ const MAX_PATHS = 1_000;
 const CLASS = { exact: 0, regex: 1, prefix: 2 } as const;
 
 export function shadowedRoutes(routes: readonly Route[]): FieldProblem[] {
-  const entries = routes
-    .flatMap((route, index) => pathsOf(route).map((written) => ({ route, index, written })))
-    .slice(0, MAX_PATHS + 1)
-    .map((entry, position): Entry => ({ ...entry, match: compilePath(entry.written), position }));
-  if (entries.length > MAX_PATHS) return [];
-  entries.sort(inOrder);
+  const paths = routes.flatMap((route, index) =>
+    pathsOf(route).map((written) => ({ route, index, written })),
+  );
+  if (paths.length > MAX_PATHS) return [];
+  const entries = paths
+    .map((entry, position): Entry => ({ ...entry, match: compilePath(entry.written), position }))
+    .sort(inOrder);
   const takers: Entry[] = [];
   const found: FieldProblem[] = [];
   for (const entry of entries) {

@@ -1,9 +1,10 @@
 /** How what a client sent becomes a document that can be stored: its name, its special parts, its long form. */
 import { type FieldProblem, KontrolError } from '../../shared/errors.ts';
-import { type Kind, nameOf, parseObject, SETTINGS_NAME } from '../../shared/model/kinds.ts';
+import { type Kind, nameOf, SETTINGS_NAME } from '../../shared/model/kinds.ts';
 import type { Doc, Held } from '../revisions/view.ts';
 import { canonicalName } from './kind-names.ts';
 import type { KindRules } from './kind-rules.ts';
+import { parseInSlices } from './parse-in-slices.ts';
 
 /** The input with the name that the path gives it. A name in the body must be the same. */
 export function withName(kind: Kind, input: Doc, name: string): Doc {
@@ -27,7 +28,7 @@ export async function toDocument(
   keep: boolean,
 ): Promise<{ readonly name: string; readonly doc: Doc }> {
   const prepared = rules.prepare === undefined ? input : await rules.prepare(input, present, keep);
-  const parsed = parseObject(kind, prepared);
+  const parsed = await parseInSlices(kind, prepared);
   if (!parsed.ok) throw new KontrolError('invalid', undefined, parsed.problems);
   const doc = parsed.value as unknown as Doc;
   return { name: nameOf(kind, doc as { name?: string }) || SETTINGS_NAME, doc };

@@ -16,6 +16,7 @@ import type { Effect } from '../lint/effect.ts';
 import { effectOf } from '../lint/effect.ts';
 import { lint } from '../lint/lint.ts';
 import type { KindRules } from '../resources/kind-rules.ts';
+import { Turns } from '../turns.ts';
 import type { Confirmations } from './confirmations.ts';
 import { type Difference, difference, effectiveChanges } from './difference.ts';
 import type { Present } from './present.ts';
@@ -216,14 +217,17 @@ export class Writer {
   async #plan(job: Job): Promise<Plan> {
     const head = this.#present.head();
     const view = this.#present.state;
+    const turns = new Turns();
     const wanted = await job.intent.decide(view);
+    await turns.give();
     const changes = job.intent.writeUnchanged === true ? wanted : effectiveChanges(view, wanted);
     const locate = job.intent.locate ?? atTop;
     const draft = new Draft(view, changes);
-    const warnings = [
-      ...validateChanges(draft, changes, this.#rules, locate),
-      ...lint(draft, changes, job.intent.address ?? null, this.#clock.now()),
-    ];
+    await turns.give();
+    const warnings = validateChanges(draft, changes, this.#rules, locate);
+    await turns.give();
+    warnings.push(...lint(draft, changes, job.intent.address ?? null, this.#clock.now()));
+    await turns.give();
     const before = changes.map(({ kind, name }) => view.get(kind, name)?.doc ?? null);
     const effect = job.dryRun ? effectOf(view, draft, changes) : null;
     if (job.dryRun) warnings.push(...(await this.#inquire(draft, changes)));

@@ -174,6 +174,9 @@ const hsts = z.strictObject({
 
 const shortForm = { service: objectName().optional(), key: keyReference.optional() };
 
+/** Most routes of one domain. */
+export const MAX_ROUTES = 10_000;
+
 export const domainSchema = z
   .strictObject({
     name: hostPattern(),
@@ -181,7 +184,7 @@ export const domainSchema = z
     mode: z.enum(['on', 'maintenance', 'off']).optional().describe('default on'),
     maintenance: maintenanceField.optional(),
     ...shortForm,
-    routes: z.array(routeSchema).max(10_000).optional(),
+    routes: z.array(routeSchema).max(MAX_ROUTES).optional(),
     firewall: z.array(objectName()).max(100).optional(),
     pages: objectName().optional(),
     https: z.enum(['allow', 'redirect', 'only']).optional().describe('default allow'),
