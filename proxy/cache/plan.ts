@@ -64,7 +64,7 @@ export function planOf(visitor: RequestSource, view: HttpRequestView, decision: 
   return {
     uri,
     key,
-    flight: alone ? null : flightOf(method, view, uri, key),
+    flight: alone ? null : flightOf(visitor, view, uri, key),
     build: decision.key.key,
     paths: [...new Set([view.rawPath, forwarded].map(plain))],
     asked,
@@ -116,8 +116,11 @@ function keyOf(
   return JSON.stringify([labels.domain, decision.key.key, view.port, target, changes, chosen, trusted]);
 }
 
-/** What `Vary` names most often is taken in from the start. */
-function flightOf(method: string, view: HttpRequestView, uri: string, key: string): string {
+/**
+ * What `Vary` names most often is taken in from the start; so is how often the request has been here: one that goes in
+ * circles would wait for itself.
+ */
+function flightOf({ head }: RequestSource, view: HttpRequestView, uri: string, key: string): string {
   const fields = ['accept-encoding', 'cache-control', 'cookie'].map((name) => view.header(name) ?? null);
-  return JSON.stringify([method, uri, fields, key]);
+  return JSON.stringify([head.method, head.passes, uri, fields, key]);
 }

@@ -7,14 +7,14 @@ const GET = 'GET / HTTP/1.1\r\nHost: example.com\r\n';
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 
 describe('a request that goes in circles', () => {
-  it('ends with 508 where the backend is the proxy itself', async () => {
+  const ends = async (service: Record<string, unknown>) => {
     const real = socketConnector(() => VARIANT);
     let port = 0;
     const toItself: typeof real = {
       connect: (_, identity, outcome) =>
         real.connect({ type: 'tcp', host: '127.0.0.1', port, text: `127.0.0.1:${port}` }, identity, outcome),
     };
-    await withProxy({ connector: toItself }, async (proxy) => {
+    await withProxy({ service, connector: toItself }, async (proxy) => {
       port = proxy.port;
       const client = await proxy.client();
       client.write(`${GET}Accept: text/plain\r\n\r\n`);
@@ -29,6 +29,13 @@ describe('a request that goes in circles', () => {
       assert.equal(proxy.decisions, 6);
       await proxy.settled(() => proxy.activeRequests() === 0, 'all backends to be free');
     });
+  };
+
+  it('ends with 508 where the backend is the proxy itself', () => ends({}));
+
+  it('does not wait for itself where answers are shared', async () => {
+    await ends({ coalesce: {} });
+    await ends({ cache: {} });
   });
 
   it('is told by the names in Via alone: four tiers of proxies are taken', async () => {
