@@ -2,8 +2,10 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../shared/model/fields.ts';
 import type { StartMode } from '../worker/lease.ts';
+import { programName } from '../worker/program-name.ts';
 import { Wrapper } from '../worker/wrapper.ts';
 import { connectionFrom } from './connection.ts';
+import { presses } from './presses.ts';
 
 interface RunOptions {
   readonly service: string;
@@ -34,7 +36,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       '--host <address>',
       'address under which the proxies reach it (default: where the call comes from)',
     )
-    .option('--name <text>', 'shown in lists')
+    .option('--name <text>', 'shown in lists (default: the package or the script that is started)')
     .option('--mode <mode>', 'many | one | version', startMode, 'many')
     .option('--worker-version <text>', 'version of the program, for mode version')
     .option('--weight <number>', 'share among the others, 0 to 1000', integer(0, 1_000))
@@ -64,7 +66,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       port: options.port,
       key: options.key,
       host: options.host,
-      name: options.name ?? program,
+      name: options.name ?? programName([program, ...args]),
       pid: process.pid,
       version: options.workerVersion,
       mode: options.mode,
@@ -77,7 +79,8 @@ export async function run(argv: readonly string[]): Promise<number> {
     note: (line) => process.stderr.write(`kontrol run: ${line}\n`),
   });
   process.title = `kontrol run ${options.service}`;
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => wrapper.stop());
+  const stop = presses(() => wrapper.stop());
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
   process.on('SIGUSR1', () => {});
   return wrapper.run();
 }

@@ -3,6 +3,8 @@
  * The children (`kontrol api`, `kontrol proxy`) say `ready`, stop when told to, and end when `up` is gone.
  */
 
+import { presses } from './presses.ts';
+
 /** child → up. `detail` is shown or used by `up`. */
 export type FromChild =
   | { readonly type: 'ready'; readonly detail: unknown }
@@ -42,8 +44,9 @@ export function takeOrders(orders: Orders): void {
     orders.stop();
   };
   if (!isSupervised()) {
-    process.on('SIGINT', stop);
-    process.on('SIGTERM', stop);
+    const pressed = presses(stop);
+    process.on('SIGINT', pressed);
+    process.on('SIGTERM', pressed);
     process.on('SIGHUP', () => orders.restart());
     process.on('SIGUSR2', () => orders.reopenLogs());
   } else {

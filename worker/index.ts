@@ -8,6 +8,7 @@
  * No dependency but Node itself. Programs in any other language use `kontrol run` or the three calls of the API.
  */
 import { type LeaseOptions, WorkerLease } from './lease.ts';
+import { programName } from './program-name.ts';
 
 export type { Command, LeaseOptions, Permission, Registration, StartMode, WorkerState } from './lease.ts';
 export { WorkerLease } from './lease.ts';
@@ -28,7 +29,7 @@ export function registerWorker(
     ...options,
     url: options.url ?? process.env['KONTROL_URL'] ?? 'http://127.0.0.1:7000',
     token: options.token ?? process.env['KONTROL_TOKEN'] ?? '',
-    registration: { pid: process.pid, ...options.registration },
+    registration: { pid: process.pid, name: programName(process.argv), ...options.registration },
   });
   lease.start();
   return {

@@ -119,6 +119,70 @@ test('a drain is asked for again when the API was just restarted, and gives up o
   assert.equal(await lease.drain(100), false);
 });
 
+test('a drain goes on when the API is restarted in the middle of it, however long it has lasted', async (t) => {
+  const { api, lease } = await leased(t);
+  lease.start();
+  await until('it is registered', () => lease.id !== null);
+  api.drains = false;
+  const drained = lease.drain(600_000);
+  await until('it is asked', () => api.calls('drain').length === 1);
+  const now = performance.now.bind(performance);
+  t.mock.method(performance, 'now', () => now() + 60_000);
+  await api.close();
+  api.drains = true;
+  await api.open();
+  assert.equal(await drained, true);
+});
+
+test('a long drain is asked for in pieces that nothing on the way cuts, until its time is over', async (t) => {
+  const { api, lease } = await leased(t);
+  lease.start();
+  await until('it is registered', () => lease.id !== null);
+  api.stillActive = 2;
+  assert.equal(await lease.drain(7_200_000), true);
+  const asked = api.calls('drain').map(({ query }) => query.get('timeout'));
+  assert.deepEqual(asked, ['10000ms', '10000ms', '10000ms']);
+  api.stillActive = Number.POSITIVE_INFINITY;
+  assert.equal(await lease.drain(300), false);
+});
+
+test('a refusal is told with the field that is at fault, and what to do about it', async (t) => {
+  const { api, lease, notes } = await leased(t);
+  api.status = 400;
+  const errors = [{ path: 'host', message: 'give the address of this machine' }];
+  api.problem = { title: 'Invalid', detail: 'The body is not valid', errors };
+  lease.start();
+  await until('it is told', () => notes.length > 0);
+  assert.match(
+    notes[0] ?? '',
+    /refuses: 400 The body is not valid; host: give the address of this machine; it is/,
+  );
+});
+
+test('a refusal that comes back is told again', async (t) => {
+  const { api, lease, notes } = await leased(t);
+  lease.start();
+  await until('it is registered', () => lease.id !== null);
+  const refusals = () => notes.filter((line) => line.includes('refuses: 403')).length;
+  for (const round of [1, 2]) {
+    api.status = 403;
+    await until('it is told', () => refusals() === round);
+    api.status = null;
+    const beats = api.calls('beat').length;
+    await until('it beats', () => api.calls('beat').length >= beats + 2);
+  }
+});
+
+test('a note that cannot be taken ends nothing', async (t) => {
+  const { api, lease } = await leased(t, {
+    onNote: () => {
+      throw new Error('the log is closed');
+    },
+  });
+  lease.start();
+  await until('it beats all the same', () => api.calls('beat').length >= 2);
+});
+
 test('close gives the registration back, ends a drain that is still waiting, and may be called twice', async (t) => {
   const { api, lease } = await leased(t);
   lease.start();

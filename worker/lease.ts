@@ -37,7 +37,7 @@ export interface LeaseOptions {
   readonly onPermission?: (permission: Permission) => void;
   /** Called once for each new command from the API. */
   readonly onCommand?: (command: Command) => void;
-  /** One line for people: registered, refused, lost, API away or back. */
+  /** One line for people: registered, refused, lost, API away or back. What it throws itself is dropped. */
   readonly onNote?: (line: string) => void;
   /** What a beat reports: bytes and seconds; default those of this process. */
   readonly vitals?: () => { readonly memory?: number; readonly uptime?: number };
@@ -46,6 +46,11 @@ export interface LeaseOptions {
 const CALL_TIMEOUT_MS = 5_000;
 const FIRST_RETRY_MS = 250;
 const SLOWEST_RETRY_MS = 5_000;
+/**
+ * One call that waits for a drain lasts this long at most, then it is asked again: whatever stands between us and the
+ * API cuts calls that are silent for longer, and one that died is noticed.
+ */
+const DRAIN_ASK_MS = 10_000;
 /** How long an API that does not answer is asked for a drain: long enough for one that is just restarted. */
 const DRAIN_PATIENCE_MS = 5_000;
 /** Beats are spread by this share of their interval, so that many workers do not beat together. */
@@ -113,15 +118,17 @@ export class WorkerLease {
   async drain(timeoutMs: number): Promise<boolean> {
     const id = this.#id;
     if (id === null) return true;
-    const began = performance.now();
+    const deadline = performance.now() + timeoutMs;
+    let awaySince: number | null = null;
     for (;;) {
-      const passed = Math.round(performance.now() - began);
-      const left = Math.max(0, timeoutMs - passed);
-      const path = `/v1/workers/${encodeURIComponent(id)}/drain?wait=all&timeout=${left}ms`;
-      const reply = await this.#call('POST', path, undefined, left + CALL_TIMEOUT_MS, this.#closing.signal);
-      if (reply !== null) return reply.status === 200 || reply.status === 404;
+      const ask = Math.round(Math.max(0, Math.min(DRAIN_ASK_MS, deadline - performance.now())));
+      const path = `/v1/workers/${encodeURIComponent(id)}/drain?wait=all&timeout=${ask}ms`;
+      const reply = await this.#call('POST', path, undefined, ask + CALL_TIMEOUT_MS, this.#closing.signal);
+      if (reply !== null && reply.status !== 202) return reply.status === 200 || reply.status === 404;
       if (this.#closing.signal.aborted) return false;
-      if (performance.now() - began > Math.min(DRAIN_PATIENCE_MS, timeoutMs)) return false;
+      const now = performance.now();
+      awaySince = reply === null ? (awaySince ?? now) : null;
+      if (now >= deadline || (awaySince !== null && now - awaySince > DRAIN_PATIENCE_MS)) return false;
       await new Promise((resolve) => setTimeout(resolve, FIRST_RETRY_MS));
     }
   }
@@ -186,7 +193,7 @@ export class WorkerLease {
     this.#id = id;
     this.#refusal = null;
     if (typeof heartbeatMs === 'number' && heartbeatMs >= 50) this.#heartbeatMs = heartbeatMs;
-    this.#options.onNote?.(`registered as ${id}`);
+    this.#note(`registered as ${id}`);
     this.#take(reply);
     // What changed while the call was under way goes out with the next beat at once.
     if (this.#state === 'ready') this.#again = true;
@@ -208,10 +215,13 @@ export class WorkerLease {
     if (reply.status === 404) {
       this.#id = null;
       this.#again = true;
-      this.#options.onNote?.('the registration was forgotten; registering again');
+      this.#note(
+        'the registration was forgotten, or another worker registered the same address; registering again',
+      );
     } else if (reply.status >= 300) {
       this.#refused(reply);
     } else {
+      this.#refusal = null;
       this.#take(reply);
     }
   }
@@ -233,16 +243,22 @@ export class WorkerLease {
     try {
       callback();
     } catch (error) {
-      this.#options.onNote?.(
-        `a callback of the worker failed: ${(error as Error)?.message ?? String(error)}`,
-      );
+      this.#note(`a callback of the worker failed: ${(error as Error)?.message ?? String(error)}`);
+    }
+  }
+
+  #note(line: string): void {
+    try {
+      this.#options.onNote?.(line);
+    } catch {
+      // Nobody is left to tell.
     }
   }
 
   #refused(reply: Reply): void {
-    const reason = `${reply.status} ${String(reply.body['detail'] ?? reply.body['title'] ?? '')}`.trim();
+    const reason = `${reply.status} ${explained(reply.body)}`.trim();
     if (this.#refusal !== reason)
-      this.#options.onNote?.(`kontrolapi refuses: ${reason}; it is asked again every few seconds`);
+      this.#note(`kontrolapi refuses: ${reason}; it is asked again every few seconds`);
     this.#refusal = reason;
   }
 
@@ -254,7 +270,7 @@ export class WorkerLease {
     timeoutMs = CALL_TIMEOUT_MS,
     abort?: AbortSignal,
   ): Promise<Reply | null> {
-    const { url, token, onNote } = this.#options;
+    const { url, token } = this.#options;
     try {
       const response = await fetch(new URL(path, url), {
         method,
@@ -269,7 +285,7 @@ export class WorkerLease {
       const parsed: unknown = text === '' ? {} : JSON.parse(text);
       // A 5xx is as good as no answer: the store is away, or something between us and the API is.
       if (response.status >= 500) throw new Error(`it answers ${response.status}`);
-      if (this.#reachable === false) onNote?.('kontrolapi answers again');
+      if (this.#reachable === false) this.#note('kontrolapi answers again');
       this.#reachable = true;
       return {
         status: response.status,
@@ -278,13 +294,19 @@ export class WorkerLease {
     } catch (error) {
       if (abort?.aborted === true) return null;
       if (this.#reachable !== false)
-        onNote?.(
+        this.#note(
           `kontrolapi does not answer (${reasonOf(error)}); the worker runs on and is registered when it does`,
         );
       this.#reachable = false;
       return null;
     }
   }
+}
+
+/** What the API says of a refusal: its sentence, and what is wrong with which field. */
+function explained({ detail, title, errors }: Reply['body']): string {
+  const fields = Array.isArray(errors) ? (errors as { path?: unknown; message?: unknown }[]) : [];
+  return [detail ?? title ?? '', ...fields.map((field) => `${field?.path}: ${field?.message}`)].join('; ');
 }
 
 function reasonOf(error: unknown): string {

@@ -133,7 +133,11 @@ export class Life {
         this.#lease.setState('ready');
         note(`ready on port ${registration.port}`);
       } else if (performance.now() - startedAt > startTimeoutMs) {
-        note(`port ${registration.port} did not accept within ${startTimeoutMs} ms`);
+        const elsewhere =
+          registration.host === undefined
+            ? '; if it listens on no loopback address, name its own with --host'
+            : '';
+        note(`port ${registration.port} did not accept within ${startTimeoutMs} ms${elsewhere}`);
         return 'the program was not ready in time';
       } else {
         await this.#changed(PROBE_MS);

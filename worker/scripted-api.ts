@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 export interface Heard {
   readonly call: string;
   readonly id: string | null;
+  readonly query: URLSearchParams;
   readonly body: Readonly<Record<string, unknown>>;
 }
 
@@ -16,6 +17,10 @@ export class ScriptedApi {
   command: 'drain' | 'stop' | null = null;
   /** Answered to every call instead of what it asks for. */
   status: number | null = null;
+  /** What such an answer says. */
+  problem: object = { detail: 'as told' };
+  /** So many of the next drains are answered at once with a node that still has something active. */
+  stillActive = 0;
   /** A drain is answered when this is true. */
   drains = true;
   readonly #known = new Set<string>();
@@ -72,12 +77,13 @@ export class ScriptedApi {
     for await (const chunk of request.setEncoding('utf8')) text += chunk;
     const [, id = null, last] = /^\/v1\/workers\/?([^/?]+)?\/?(\w+)?/.exec(request.url ?? '') ?? [];
     const call = id === null ? 'register' : last === 'heartbeat' ? 'beat' : (last ?? 'leave');
-    this.heard.push({ call, id, body: text === '' ? {} : JSON.parse(text) });
+    const query = new URL(request.url ?? '', this.url).searchParams;
+    this.heard.push({ call, id, query, body: text === '' ? {} : JSON.parse(text) });
     const answer = (status: number, body: object = {}) => {
       response.statusCode = status;
       response.end(status === 204 ? '' : JSON.stringify(body));
     };
-    if (this.status !== null) answer(this.status, { detail: 'as told' });
+    if (this.status !== null) answer(this.status, this.problem);
     else if (call === 'register') {
       const fresh = `w${++this.#last}`;
       this.#known.add(fresh);
@@ -85,7 +91,8 @@ export class ScriptedApi {
     } else if (id === null || !this.#known.has(id)) answer(404, { code: 'worker_unknown' });
     else if (call === 'beat') answer(200, { permission: this.permission, command: this.command });
     else if (call === 'drain') {
-      if (this.drains) answer(200, { pending: [] });
+      if (this.stillActive-- > 0) answer(202, { pending: ['n1'] });
+      else if (this.drains) answer(200, { pending: [] });
       else this.#waiting.push(() => answer(200, { pending: [] }));
     } else {
       this.#known.delete(id);
