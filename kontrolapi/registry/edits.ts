@@ -60,8 +60,11 @@ function excludes(a: Member, b: Member): boolean {
   return (a.mode === 'version' || b.mode === 'version') && a.version !== b.version;
 }
 
-/** A member beats. A drained one stays drained; a lost one is back. False when it is no member (any more). */
-export function report(draft: Draft, worker: string, state: 'starting' | 'ready'): boolean {
+/**
+ * A member beats. A drained one stays drained; a lost one is back, with `drain` as one that takes no traffic. False
+ * when it is no member (any more).
+ */
+export function report(draft: Draft, worker: string, state: 'starting' | 'ready' | 'drain'): boolean {
   const index = draft.backends.findIndex((member) => member.worker === worker);
   const member = draft.backends[index];
   if (member === undefined) return false;

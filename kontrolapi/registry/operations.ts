@@ -146,7 +146,7 @@ function memberOperations(context: RegistryContext): Operation[] {
       access: WORKERS,
       async handle(call) {
         const id = await ownWorker(context, call);
-        await registry.deregister(id);
+        if (!(await registry.deregister(id))) throw unknownWorker();
         return { status: 204 };
       },
     }),

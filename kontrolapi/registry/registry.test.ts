@@ -278,6 +278,44 @@ test('a record that a hand made unreadable makes its worker register again and i
   assert.deepEqual(await other.registry.list(), []);
 });
 
+test('a drained worker that was lost and beats again gets no traffic', async (t) => {
+  const { open, pass } = await world(t);
+  const api = open('a');
+  const { id } = await api.registry.register(input(), 'ready');
+  await api.registry.command(id, 'drain');
+  await pass(26, [api]);
+  assert.deepEqual(api.members(), [{ worker: id, state: 'lost' }]);
+  assert.deepEqual(await api.registry.beat(id, ready), { permission: 'run', command: 'drain' });
+  assert.deepEqual(api.members(), [{ worker: id, state: 'drain' }]);
+});
+
+test('the newest registration is the newest member, also when the clock of its API is behind', async (t) => {
+  const { open, clock } = await world(t);
+  const { registry, membership } = open('a');
+  const ahead = { ...member(1), mode: 'many', state: 'ready', since: clock.now() + 60_000 } as const;
+  await membership.change('shop', (draft) => {
+    draft.backends = [ahead];
+  });
+  const { id } = await registry.register(input(), 'ready');
+  const since = membership.peek('shop').backends.find(({ worker }) => worker === id)?.since ?? 0;
+  assert.ok(since > ahead.since, `${since} after ${ahead.since}`);
+});
+
+test('who hears of an order reads it at once, and only for workers that beat there', async (t) => {
+  const { it, open } = await world(t);
+  const [a, b] = [open('a'), open('b')];
+  const { id } = await a.registry.register(input(), 'ready');
+  await b.registry.command(id, 'stop');
+  assert.deepEqual(await a.registry.beat(id, ready), { permission: 'run', command: null });
+  await a.registry.lookAgain(id);
+  assert.deepEqual(await a.registry.beat(id, ready), { permission: 'run', command: 'stop' });
+  const reads = it.reads;
+  await a.registry.lookAgain('stranger');
+  assert.equal(it.reads, reads);
+  it.state = 'away';
+  await a.registry.lookAgain(id);
+});
+
 function member(index: number) {
   const more = { weight: 1, since: 1, name: '', mode: 'many', version: '' };
   return { worker: `m${index}`, key: 1, address: `10.1.0.1:${index + 1}`, ...more };

@@ -72,7 +72,7 @@ export class Registry {
     await store.live.insert('workers', record.id, toDocument(record));
     leases.beat(record.id);
     try {
-      const { permission, replaced } = await this.#join(record, state);
+      const { permission, replaced } = await this.#join(record, state, true);
       this.#workers.set(record.id, { ...unknown(record), permission, state });
       for (const old of replaced) await this.forget(old);
       return { id: record.id, permission };
@@ -126,20 +126,29 @@ export class Registry {
     if (known !== undefined && known.record.command !== command) known.record = { ...known.record, command };
   }
 
+  /** Somebody gave an order to a worker: if it beats here, its record is read, so that the next beat brings it. */
+  async lookAgain(id: string): Promise<void> {
+    if (this.#workers.has(id)) await this.#read(id).catch(() => {});
+  }
+
   /** Everything that is known of a worker, for people; null when there is none. */
   async show(id: string): Promise<Record<string, unknown> | null> {
     const known = await this.#find(id);
-    return known === null ? null : this.#describe(known);
+    return known === null ? null : this.#describe(known, this.#memberOf(known.record)?.state);
   }
 
   /** All workers, in order of their ids. */
   async list(): Promise<Record<string, unknown>[]> {
     const documents = await this.#options.store.live.list('workers');
+    const states = new Map<string, Member['state']>();
+    for (const [, { backends }] of this.#options.membership.services()) {
+      for (const { worker, state } of backends) states.set(worker, state);
+    }
     return documents.flatMap((document) => {
       const record = fromDocument(document);
       if (record === null) return [];
       const { vitals } = this.#workers.get(record.id) ?? unknown(record);
-      return [this.#describe({ ...unknown(record), vitals })];
+      return [this.#describe({ record, vitals }, states.get(record.id))];
     });
   }
 
@@ -174,16 +183,24 @@ export class Registry {
     }
   }
 
-  /** Takes the worker among the members if its mode allows; the ids of older registrations of its address. */
+  /**
+   * Takes the worker among the members if its mode allows; the ids of older registrations of its address. With
+   * `newest` it counts as registered after all of them, whatever the clocks of several machines say.
+   */
   async #join(
     record: WorkerRecord,
     state: Member['state'],
+    newest = false,
   ): Promise<{ permission: Permission; replaced: string[] }> {
     const { id, service, key, address, weight, since, name, mode, version } = record;
     const member: Member = { worker: id, key, address, weight, state, since, name, mode, version };
     return this.#options.membership.change(service, (draft) => {
       const replaced = draft.backends.filter((other) => other.address === address && other.worker !== id);
-      return { permission: join(draft, member), replaced: replaced.map(({ worker }) => worker) };
+      const after = newest
+        ? draft.backends.reduce((max, other) => Math.max(max, other.since + 1), since)
+        : since;
+      const permission = join(draft, { ...member, since: after });
+      return { permission, replaced: replaced.map(({ worker }) => worker) };
     });
   }
 
@@ -212,7 +229,9 @@ export class Registry {
   /** Brings the members in line with what a worker reported. Null when it is not registered (any more). */
   async #settle({ record, state }: Known): Promise<Permission | null> {
     const { membership } = this.#options;
-    if (await membership.change(record.service, (draft) => report(draft, record.id, state))) return 'run';
+    // One that was told to leave gets no traffic when it was lost meanwhile and is back.
+    const reported = record.command === null ? state : 'drain';
+    if (await membership.change(record.service, (draft) => report(draft, record.id, reported))) return 'run';
     // No member: it waits, was replaced, or its place was lost. The record has the last word.
     const found = await this.#read(record.id);
     if (found === null) return null;
@@ -255,11 +274,14 @@ export class Registry {
     return known;
   }
 
-  #describe({ record, vitals }: Known): Record<string, unknown> {
+  #describe(
+    { record, vitals }: Pick<Known, 'record' | 'vitals'>,
+    state: Member['state'] | 'waiting' = 'waiting',
+  ): Record<string, unknown> {
     const since = this.#options.leases.sinceBeat(record.id);
     return {
       ...record,
-      state: this.#memberOf(record)?.state ?? 'waiting',
+      state,
       lastBeatMs: since === null ? null : Math.round(since),
       ...vitals,
     };

@@ -22,9 +22,11 @@ export class WorkerService {
   readonly operations: readonly Operation[];
   readonly #context: ApiContext;
   readonly #membership: Membership;
+  readonly #registry: Registry;
   readonly #housekeeping: Housekeeping;
   readonly #self = randomUUID();
   #cancel: (() => void) | null = null;
+  #unsubscribe: (() => void) | null = null;
   #sweeping: Promise<void> = Promise.resolve();
   #closed = false;
   #away = false;
@@ -36,6 +38,7 @@ export class WorkerService {
     this.#membership = membership;
     const leases = new Leases(store, clock, this.#self, { ttlMs: LEASE_MS, exchangeMs: SWEEP_MS });
     const registry = new Registry({ store, membership, leases, clock });
+    this.#registry = registry;
     this.#housekeeping = new Housekeeping({ store, registry, membership, leases, clock, log });
     const addresses = new BackendAddresses(controlPorts(settings));
     const calls = registryOperations({
@@ -48,19 +51,28 @@ export class WorkerService {
       liveNodes: () => nodes.live(),
       loopbackAllowed: () => store.type === 'embedded' || this.#settings().workers?.loopback === true,
       refusal: (address) => addresses.refusal(address, this.#settings().backendAddresses?.refuse),
-      ordered: (id, command) => this.#housekeeping.ordered(id, command),
+      ordered: (id, command) => {
+        this.#housekeeping.ordered(id, command);
+        bus.publish('kontrol:ask', { ask: 'order', worker: id });
+      },
       ensureKey: (service, key, caller) => this.#ensureKey(service, key, caller),
     });
     this.operations = [...calls, ...buildOperations({ present: context.present, membership })];
   }
 
   start(): void {
+    // A hint alone: without it the order comes with the next exchange of beats.
+    this.#unsubscribe = this.#context.bus.subscribe('kontrol:ask', (message) => {
+      if (message?.['ask'] !== 'order' || typeof message['worker'] !== 'string') return;
+      void this.#registry.lookAgain(message['worker']);
+    });
     this.#sweeping = this.#sweep();
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancel?.();
+    this.#unsubscribe?.();
     await this.#sweeping;
     this.#housekeeping.close();
     // Leases go on from the last beat that the others saw; the document would only stay behind.
