@@ -61,7 +61,8 @@ export async function call<T = unknown>(
   body?: unknown,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Reply<T>> {
-  let response: Response;
+  let response: Response | undefined;
+  let text: string;
   try {
     response = await fetch(new URL(path, connection.url), {
       method,
@@ -74,14 +75,19 @@ export async function call<T = unknown>(
       body: body === undefined ? undefined : JSON.stringify(body),
       signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
     });
+    text = await response.text();
   } catch (error) {
     const { cause, message } = error as Error & { cause?: { code?: string } };
+    if (response !== undefined)
+      throw new KontrolError(
+        'store_unavailable',
+        `the answer of kontrolapi at ${connection.url} broke off (${cause?.code ?? message}); ${method === 'GET' ? 'try again' : "it may have been done all the same: 'kontrol history' says so"}`,
+      );
     throw new KontrolError(
       'store_unavailable',
       `kontrolapi at ${connection.url} does not answer (${cause?.code ?? message}); ${adviceOn(cause?.code, connection)}`,
     );
   }
-  const text = await response.text();
   let parsed: unknown = {};
   try {
     parsed = text === '' ? {} : JSON.parse(text);

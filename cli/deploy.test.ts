@@ -10,6 +10,7 @@ import { run } from './deploy.ts';
 async function withApi(
   answer: (method: string, url: string) => readonly [number, unknown] | null,
   use: (deploy: (...args: string[]) => Promise<{ code: number; out: string; err: string }>) => Promise<void>,
+  service = 'shop',
 ): Promise<unknown[]> {
   const patched: unknown[] = [];
   const server = createServer((request, response) => {
@@ -45,7 +46,7 @@ async function withApi(
       stdout.write = take('out', writes[0]) as typeof stdout.write;
       stderr.write = take('err', writes[1]) as typeof stderr.write;
       try {
-        const code = await run(['shop', ...args, '--url', url, '--token', 't']);
+        const code = await run([service, ...args, '--url', url, '--token', 't']);
         return { code, ...said };
       } finally {
         [stdout.write, stderr.write] = writes;
@@ -161,4 +162,121 @@ test('an API that fails for a moment neither ends the watching nor keeps from po
     },
   );
   assert.deepEqual(patched, [{ latest: 2 }, { latest: 1 }]);
+});
+
+const buildsAt = (latest: number, live: Readonly<Record<number, number>>, disabled?: number) => ({
+  latest,
+  items: Object.entries(live).map(([key, ready]) => ({
+    key: Number(key),
+    enabled: Number(key) !== disabled,
+    latest: Number(key) === latest,
+    backends: { ready },
+  })),
+});
+
+/** Every answer of the service is an error. */
+function failing() {
+  let requests = 0;
+  return (url: string): readonly [number, unknown] | null => {
+    if (!url.startsWith('/v1/stats')) return null;
+    requests += 100;
+    return [200, { services: [{ name: 'shop', requests, errors: requests }] }];
+  };
+}
+
+test('a build that became the latest by its first worker is taken back to the build below it', async () => {
+  const figures = failing();
+  const patched = await withApi(
+    (_, url) => (url.endsWith('/keys') ? [200, buildsAt(3, { 1: 1, 2: 1, 3: 1 })] : figures(url)),
+    async (deploy) => {
+      const { code, err } = await deploy('--key', '3', '--watch', '100ms', '--rollback');
+      assert.equal(code, 1);
+      assert.match(err, /latest is key 2 again/);
+    },
+  );
+  assert.deepEqual(patched, [{ latest: 3 }, { latest: 2 }]);
+});
+
+test('it is not pointed back to a build that has no live backends left', async () => {
+  const figures = failing();
+  let written = false;
+  const patched = await withApi(
+    (method, url) => {
+      if (method === 'PATCH') written = true;
+      if (url.endsWith('/keys')) return [200, buildsAt(1, { 1: written ? 0 : 1, 2: 1 })];
+      return figures(url);
+    },
+    async (deploy) => {
+      const { code, err } = await deploy('--key', '2', '--watch', '100ms', '--rollback');
+      assert.equal(code, 1);
+      assert.match(err, /key 2 stays: no build before it has live backends/);
+    },
+  );
+  assert.deepEqual(patched, [{ latest: 2 }]);
+});
+
+test('an API that is away when it is to be pointed back is asked again', async () => {
+  const figures = failing();
+  let writes = 0;
+  let looks = 0;
+  const patched = await withApi(
+    (method, url) => {
+      // Away for the first look after the watching, and for the first write back.
+      if (method === 'PATCH' && ++writes === 2) return [503, { detail: 'not now' }];
+      if (url.endsWith('/keys') && ++looks === 3) return [503, { detail: 'not now' }];
+      return figures(url);
+    },
+    async (deploy) => {
+      const { code, err } = await deploy('--key', '2', '--watch', '100ms', '--rollback');
+      assert.equal(code, 1);
+      assert.match(err, /latest is key 1 again/);
+    },
+  );
+  assert.deepEqual(patched, [{ latest: 2 }, { latest: 1 }, { latest: 1 }]);
+});
+
+test('a build that is disabled is not deployed, and a name is taken in any case', async () => {
+  const patched = await withApi(
+    (_, url) => {
+      if (url.endsWith('/keys')) return [200, buildsAt(1, { 1: 1, 2: 1 }, 2)];
+      return null;
+    },
+    async (deploy) => {
+      const { code, err, out } = await deploy('--key', '2', '--json');
+      assert.equal(code, 1);
+      assert.match(err, /key 2 of shop is disabled.*; nothing was changed\..*keys\.2\.enabled=true/);
+      assert.deepEqual(JSON.parse(out), { service: 'shop', key: 2, was: 1, live: 1, rolledBack: false });
+    },
+  );
+  assert.deepEqual(patched, []);
+  const figures = failing();
+  await withApi(
+    (_, url) => figures(url),
+    async (deploy) => {
+      const { code, err } = await deploy('--key', '2', '--watch', '1s');
+      assert.equal(code, 1);
+      assert.match(err, /100\.0 %/);
+    },
+    'Shop',
+  );
+});
+
+test('every end of a deploy is told as JSON too', async () => {
+  await withApi(
+    (_, url) => (url.endsWith('/keys') ? [200, buildsAt(1, { 1: 1, 2: 0 })] : null),
+    async (deploy) => {
+      const few = await deploy('--key', '2', '--timeout', '0', '--json');
+      assert.deepEqual(
+        [few.code, JSON.parse(few.out)],
+        [1, { service: 'shop', key: 2, was: 1, live: 0, rolledBack: false }],
+      );
+      assert.match(few.err, /has 0 live backends of 1 in time.*nothing was changed/);
+      const none = await deploy('--rollback', '--json');
+      const told = { pending: [], problems: [], rolledBack: false };
+      assert.deepEqual(
+        [none.code, JSON.parse(none.out)],
+        [1, { service: 'shop', key: null, was: 1, ...told }],
+      );
+    },
+  );
 });

@@ -2,7 +2,7 @@
  * `kontrol deploy SERVICE --key N`: waits until the build has live backends, points `latest` at it, waits until every
  * live node serves that, and watches the errors of the service for a while. With `--rollback` it points back by
  * itself when any of that goes wrong; `--rollback` without a key points back to the build before. The old build keeps
- * its workers.
+ * its workers. What was begun is brought to its end also when the API is away for a moment.
  */
 import { parseDuration } from '../shared/units.ts';
 import { clientCommand, runClient } from './client-command.ts';
@@ -42,6 +42,8 @@ interface Plan {
 const POLL_MS = 1_000;
 /** How long a way back is waited for; the time of the deploy is over then, perhaps. */
 const BACK_MS = 10_000;
+/** How long an API that is away is tried again for what has to be done. */
+const INSIST_MS = 60_000;
 /** Of requests in the time of watching; fewer than this many say nothing. */
 const ENOUGH_REQUESTS = 10;
 
@@ -54,7 +56,9 @@ export async function run(argv: readonly string[]): Promise<number> {
     .option('--watch <time>', 'how long to watch its errors afterwards; 0 for not at all', '30s')
     .option('--max-errors <percent>', 'share of 5xx answers that is too much', '5')
     .option('--rollback', 'point back when nodes do not serve it, errors are too many or backends too few');
-  return runClient(command, argv, async (connection, options, [service = '']) => {
+  return runClient(command, argv, async (connection, options, [given = '']) => {
+    // As it stands in every answer of the API.
+    const service = given.toLowerCase();
     const rollback = options['rollback'] === true;
     const before = await buildsOf(connection, service);
     if (options['key'] === undefined) {
@@ -77,19 +81,29 @@ export async function run(argv: readonly string[]): Promise<number> {
 
 async function deploy(connection: Connection, before: Builds, plan: Plan): Promise<number> {
   const { service, key, min, json } = plan;
-  if (!(await untilLive(connection, plan))) {
-    const live = liveOf(await buildsOf(connection, service), key);
-    process.stderr.write(
-      `kontrol: key ${key} of ${service} has ${live} live backends of ${min} in time; nothing was changed. Its workers start with 'kontrol run --service ${service} --key ${key} …'\n`,
+  if (before.items.some((build) => build.key === key && !build.enabled))
+    return unchanged(
+      before,
+      plan,
+      liveOf(before, key),
+      'is disabled: visitors would get the page "not active"',
+      `'kontrol set service ${service} keys.${key}.enabled=true' enables it`,
     );
-    return 1;
-  }
+  const found = await untilLive(connection, plan);
+  if (found < min)
+    return unchanged(
+      before,
+      plan,
+      found,
+      `has ${found} live backends of ${min} in time`,
+      `Its workers start with 'kontrol run --service ${service} --key ${key} …'`,
+    );
   const unserved = await point(connection, service, key, plan.timeoutMs);
   if (unserved !== null) return notServed(connection, before, plan, unserved);
   say(json, `${service}: latest is key ${key}${before.latest === null ? '' : `, was ${before.latest}`}`);
   const watched = await watch(connection, plan);
   const share = watched.requests === 0 ? 0 : (watched.errors / watched.requests) * 100;
-  const live = liveOf(await buildsOf(connection, service), key);
+  const live = liveOf(await insist(() => buildsOf(connection, service)), key);
   const bad = (watched.requests >= ENOUGH_REQUESTS && share > plan.maxErrors) || live < min;
   const told = `${watched.requests} requests, ${watched.errors} errors (${share.toFixed(1)} %), live backends: ${live}`;
   if (!bad) {
@@ -100,6 +114,19 @@ async function deploy(connection: Connection, before: Builds, plan: Plan): Promi
   const { rolledBack, so } = await takeBack(connection, before, plan);
   if (json) printJson({ service, key, was: before.latest, ...watched, live, rolledBack });
   process.stderr.write(`kontrol: ${service}: ${told}${so}\n`);
+  return 1;
+}
+
+/** Nothing was done yet, and nothing is. */
+function unchanged(
+  { latest }: Builds,
+  { service, key, json }: Plan,
+  live: number,
+  why: string,
+  advice: string,
+): number {
+  if (json) printJson({ service, key, was: latest, live, rolledBack: false });
+  process.stderr.write(`kontrol: key ${key} of ${service} ${why}; nothing was changed. ${advice}\n`);
   return 1;
 }
 
@@ -124,13 +151,40 @@ async function takeBack(
   { latest }: Builds,
   { service, key, rollback }: Plan,
 ): Promise<{ rolledBack: boolean; so: string }> {
-  if (!rollback || latest === null || latest === key) {
-    const so = `; key ${key} stays: kontrol deploy ${service} --key ${latest ?? 'N'} points elsewhere`;
-    return { rolledBack: false, so };
+  try {
+    const back = wayBack(latest, await insist(() => buildsOf(connection, service)), key);
+    if (back === null)
+      return { rolledBack: false, so: `; key ${key} stays: no build before it has live backends` };
+    if (!rollback)
+      return {
+        rolledBack: false,
+        so: `; key ${key} stays: kontrol deploy ${service} --key ${back} points elsewhere`,
+      };
+    const unserved = await point(connection, service, back, BACK_MS);
+    const late = unserved === null ? '' : ` (${unservedText(unserved)})`;
+    return { rolledBack: true, so: `; latest is key ${back} again${late}` };
+  } catch (error) {
+    if (!isAway(error)) throw error;
+    return { rolledBack: false, so: `; key ${key} stays: ${(error as Error).message}` };
   }
-  const unserved = await point(connection, service, latest, BACK_MS);
-  const late = unserved === null ? '' : ` (${unservedText(unserved)})`;
-  return { rolledBack: true, so: `; latest is key ${latest} again${late}` };
+}
+
+/**
+ * The build to point back to: the one that was the latest before. Where that is the new build itself (`auto` had moved
+ * to it when its first worker was ready), the greatest below it. Null when what is left there has no live backends.
+ */
+function wayBack(latest: number | null, builds: Builds, key: number): number | null {
+  if (latest === null || latest === key) return buildBelow(builds, key);
+  return builds.items.some((build) => build.key === latest && canServe(build)) ? latest : null;
+}
+
+/** The greatest build below `key` that can serve. */
+function buildBelow({ items }: Builds, key: number): number | null {
+  return items.filter((build) => build.key < key && canServe(build)).at(-1)?.key ?? null;
+}
+
+function canServe({ enabled, backends }: Build): boolean {
+  return enabled && (backends['ready'] ?? 0) > 0;
 }
 
 /** To the greatest build below the present one that has live backends. */
@@ -142,18 +196,14 @@ async function goBack(
   json: boolean,
 ): Promise<number> {
   const { latest } = builds;
-  const candidates = builds.items.filter(
-    ({ key, enabled, backends }) =>
-      enabled && (latest === null || key < latest) && (backends['ready'] ?? 0) > 0,
-  );
-  const target = candidates.at(-1);
-  if (target === undefined) {
+  const key = buildBelow(builds, latest ?? Number.POSITIVE_INFINITY);
+  if (key === null) {
+    if (json) printJson({ service, key, was: latest, pending: [], problems: [], rolledBack: false });
     process.stderr.write(
-      `kontrol: no build of ${service} before ${latest ?? 'the present one'} has live backends\n`,
+      `kontrol: no build of ${service} before ${latest ?? 'the present one'} has live backends; nothing was changed\n`,
     );
     return 1;
   }
-  const { key } = target;
   const unserved = await point(connection, service, key, timeoutMs);
   if (json) {
     const { pending, problems } = unserved ?? { pending: [], problems: [] };
@@ -164,14 +214,21 @@ async function goBack(
   return 1;
 }
 
-async function untilLive(connection: Connection, { service, key, min, timeoutMs }: Plan): Promise<boolean> {
-  const done = progress(`waiting for ${min} live backends of key ${key}`);
+/** How many backends of the build were live at last: `min` or more, or fewer when the time is over. */
+async function untilLive(connection: Connection, { service, key, min, timeoutMs }: Plan): Promise<number> {
+  let live = 0;
+  let away = false;
+  const done = progress(
+    () =>
+      `waiting for ${min} live backends of key ${key} of ${service}: ${away ? 'kontrolapi does not answer' : live}`,
+  );
   try {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       const builds = await unlessAway(buildsOf(connection, service));
-      if (builds !== null && liveOf(builds, key) >= min) return true;
-      if (performance.now() >= deadline) return false;
+      away = builds === null;
+      if (builds !== null) live = liveOf(builds, key);
+      if (live >= min || performance.now() >= deadline) return live;
       await pause(POLL_MS);
     }
   } finally {
@@ -183,7 +240,7 @@ async function untilLive(connection: Connection, { service, key, min, timeoutMs 
 async function watch(connection: Connection, { service, watchMs }: Plan): Promise<Watched> {
   const grown: Watched = { requests: 0, errors: 0 };
   if (watchMs === 0) return grown;
-  const done = progress(`watching ${service}`);
+  const done = progress(() => `watching ${service}: ${grown.requests} requests, ${grown.errors} errors`);
   try {
     let before = await unlessAway(figuresOf(connection, service));
     for (const deadline = performance.now() + watchMs; performance.now() < deadline; ) {
@@ -200,15 +257,32 @@ async function watch(connection: Connection, { service, watchMs }: Plan): Promis
   return grown;
 }
 
-/** Null when the API is away or fails: the next look may find it again, and what was begun is brought to its end. */
+/** Null when the API is away or fails: the next look may find it again. */
 async function unlessAway<T>(look: Promise<T>): Promise<T | null> {
   try {
     return await look;
   } catch (error) {
-    const { status } = error as { readonly status?: unknown };
-    if (typeof status === 'number' && (status >= 500 || status === 429)) return null;
+    if (isAway(error)) return null;
     throw error;
   }
+}
+
+/** Does what has to be done, again while the API is away; rejects with the last failure when it stays away. */
+async function insist<T>(act: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + INSIST_MS;
+  for (;;) {
+    try {
+      return await act();
+    } catch (error) {
+      if (!isAway(error) || performance.now() >= deadline) throw error;
+    }
+    await pause(POLL_MS);
+  }
+}
+
+function isAway(error: unknown): boolean {
+  const { status } = error as { readonly status?: unknown };
+  return typeof status === 'number' && (status >= 500 || status === 429);
 }
 
 async function buildsOf(connection: Connection, service: string): Promise<Builds> {
@@ -221,14 +295,19 @@ function liveOf({ items }: Builds, key: number): number {
 }
 
 /** Null when every live node serves it; else who does not when the time is over. It is written all the same. */
-function point(
+async function point(
   connection: Connection,
   service: string,
   key: number,
   timeoutMs: number,
 ): Promise<Served | null> {
   const path = `/v1/services/${encodeURIComponent(service)}`;
-  return patchEverywhere(connection, path, { latest: key }, timeoutMs);
+  const done = progress(`waiting until every node serves key ${key} of ${service}`);
+  try {
+    return await insist(() => patchEverywhere(connection, path, { latest: key }, timeoutMs));
+  } finally {
+    done();
+  }
 }
 
 async function figuresOf(connection: Connection, service: string): Promise<Watched> {

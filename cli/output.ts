@@ -34,11 +34,38 @@ export function cell(value: unknown, max = 60): string {
   return clean.length > max ? `${clean.slice(0, max - 1)}…` : clean;
 }
 
-/** A progress line on stderr for long work, only on a terminal; the answer clears it. */
-export function progress(text: string): () => void {
-  if (!process.stderr.isTTY) return () => {};
-  process.stderr.write(`${text} …`);
-  return () => process.stderr.write('\r\x1b[2K');
+/** How often a terminal shows what has changed, and how often a log hears that something still goes on. */
+const REDRAW_MS = 1_000;
+const TELL_MS = 15_000;
+
+/**
+ * What long work is at, on `stream`, until the answer is called: one line of a terminal, cleared at the end; where
+ * there is none (the log of a CI) a line now and then, so that a wait of minutes does not look like a hang.
+ */
+export function progress(
+  text: string | (() => string),
+  stream: Pick<NodeJS.WriteStream, 'write'> & { readonly isTTY?: boolean } = process.stderr,
+): () => void {
+  const tell = typeof text === 'string' ? () => text : text;
+  if (stream.isTTY !== true) {
+    const began = performance.now();
+    const timer = setInterval(
+      () => stream.write(`kontrol: ${tell()} (${ago(began, performance.now())} so far)\n`),
+      TELL_MS,
+    );
+    return () => clearInterval(timer);
+  }
+  let shown = tell();
+  stream.write(`${shown} …`);
+  const timer = setInterval(() => {
+    if (tell() === shown) return;
+    shown = tell();
+    stream.write(`\r\x1b[2K${shown} …`);
+  }, REDRAW_MS);
+  return () => {
+    clearInterval(timer);
+    stream.write('\r\x1b[2K');
+  };
 }
 
 /** `3s`, `12m`, `4h`, `9d`: how long ago a moment in milliseconds was. */
