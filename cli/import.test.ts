@@ -84,7 +84,42 @@ log_level: log
       '6: a route without a host ma',
       '4: never reached: an earlier',
       "7: 'retries' is not known an",
+      '1: http_config has no port: ',
     ],
+  );
+});
+
+test('go-reverse-proxy: what is left out may be empty, ports may have an address, and each field is known or named', (t) => {
+  const tcp = 'tcp: { target: "db:3306", port: "localhost:3307", idle: 5 }\n';
+  const result = imported(t, 'go-reverse-proxy', `${tcp}http_routes:\nhttp_config:\n`);
+  const listener = { kind: 'listener', name: 'tcp-3307', address: '127.0.0.1', port: 3307 };
+  assert.deepEqual(named(result, 'listener'), { ...listener, service: 'tcp-db-3306' });
+  assert.deepEqual(remarks(result), ["1: 'idle' is not known and not carried over"]);
+  const routes = 'http_routes: [{ target: "http://a", host: a }]\n';
+  const bad = imported(t, 'go-reverse-proxy', `${routes}http_config: { port: ":99999", tls: true }\n`);
+  assert.deepEqual(bad.flags, []);
+  assert.match(remarks(bad).join('\n'), /2: 'tls' is not known[\s\S]*2: port ':99999' is not like/);
+  const local = imported(t, 'go-reverse-proxy', `${routes}http_config: { port: "127.0.0.1:80" }\n`);
+  assert.deepEqual(local.flags, ['--http 127.0.0.1:80']);
+});
+
+test('monkey: entries inherit Match too, and of what stands twice it is said which counts', (t) => {
+  const result = imported(
+    t,
+    'monkey',
+    `[PROXY_DEFAULTS]
+    Match /all
+    LoadBalancer Naive
+[PROXY_ENTRY]
+    ServerList a:1
+    ServerList b:2
+`,
+  );
+  assert.deepEqual(routesOf(result), [{ path: ['~(?i)/all'], service: 'proxy-entry-1' }]);
+  assert.deepEqual(named(result, 'service')?.['backends'], ['b:2']);
+  assert.deepEqual(
+    remarks(result).map((text) => text.slice(0, 38)),
+    ['6: ServerList stands at line 5 already'],
   );
 });
 
@@ -183,6 +218,45 @@ test('websocket-reverse-proxy: what is not given has its defaults; differing ser
   assert.match(remarks(result).join('\n'), /server3 has no address[\s\S]*differ in max_workers/);
 });
 
+test('websocket-reverse-proxy: limits of WebSocket servers, which had none, are named', (t) => {
+  const result = imported(
+    t,
+    'websocket-reverse-proxy',
+    '[frontend]\nport=80\n[websocket]\nserver1=a:1\nserver1_max_workers=9\n[http]\nserver1=b:1\nserver1_min_workers=9\n',
+  );
+  assert.match(
+    remarks(result).join('\n'),
+    /4: max_workers of server1 had no effect for WebSockets[\s\S]*min_workers is above max_workers: 3 of both/,
+  );
+  assert.deepEqual(named(result, 'service', 'http')?.['pool'], { max: 3, min: 3, idle: '3s' });
+});
+
+test('websocket-reverse-proxy: a section that stands twice is one, and comments may follow values', (t) => {
+  const text =
+    '[frontend]\nport=80 ; plain\n[http]\nserver1=a:1 # old\n[websocket]\nserver1=w:1\n[http]\nserver2=b:2\n';
+  const result = imported(t, 'websocket-reverse-proxy', text);
+  assert.deepEqual(result.flags, ['--http :80']);
+  assert.deepEqual(named(result, 'service', 'http')?.['backends'], ['a:1', 'b:2']);
+  assert.equal(named(result, 'service', 'http-2'), undefined);
+});
+
+test('proxy-etc: without its section there is no HTTPS, and what is half said is told', (t) => {
+  const none = imported(t, 'proxy-etc', 'http: { port: 80 }, tcpTimeout: 5');
+  assert.deepEqual(none.flags, ['--http :80', "--https ''"]);
+  const half = imported(
+    t,
+    'proxy-etc',
+    "http: {}, https: { port: 443, keyPath: 'k' }, memoryMonitor: {}, maxSockets: 1",
+  );
+  assert.deepEqual(half.flags, ['--https :443']);
+  assert.match(
+    remarks(half).join('\n'),
+    /http has no port[\s\S]*no keyPath and certPath both[\s\S]*no memoryLimit/,
+  );
+  const twice = '{ "a.test": { "targets": [ { "host": "h", "port": 1 }, { "host": "h", "port": 1 } ] } }';
+  assert.match(remarks(imported(t, 'proxy-etc', twice)).join('\n'), /'a.test' has a target more than once/);
+});
+
 test('proxy-etc: the settings of its processes become flags, its limits those of every service', (t) => {
   const result = imported(t, 'proxy-etc', example.PROXY_ETC, example.PROXY_ETC_ROUTES);
   assert.deepEqual(result.flags, [
@@ -238,6 +312,36 @@ test('proxy-etc: a host alone takes every path of it; a name without a dot was a
   assert.match(
     remarks(result).join('\n'),
     /9090 was a port[\s\S]*'empty' has no target[\s\S]*\/never is left out/,
+  );
+});
+
+test('what two files make, and only one can have, is told with both places before anything is written', async (t) => {
+  const entry = (server: string) =>
+    `[PROXY_ENTRY]\n  Match /\n  LoadBalancer Naive\n  ServerList ${server}\n`;
+  const result = imported(t, 'monkey', entry('a:1'), `\n${entry('b:1')}`);
+  assert.equal(result.collisions().length, 1);
+  assert.match(result.collisions()[0] ?? '', /file1:2: domain \* stands also at .*file0:1$/);
+  const tcp = (port: number, seconds: string) =>
+    `tcp: { target: "a${seconds}:1", port: ":${port}" }\nhttp_routes: [{ target: "http://b${seconds}", host: x }]\nhttp_config: { port: ":${port + 1}", shutdown_timeout: ${seconds}s }\n`;
+  const both = imported(t, 'go-reverse-proxy', tcp(8020, '5'), tcp(8020, '6'));
+  assert.match(
+    both.collisions().join('\n'),
+    /file1:1: port 8020 stands also at .*file0:1\n.*file1:2: domain x stands/,
+  );
+  assert.match(remarks(both).join('\n'), /3: --drain 6s is left out: .*file0:3 says 5s/);
+  const apart = imported(t, 'go-reverse-proxy', tcp(8020, '5'), tcp(8030, '5').replace('host: x', 'host: y'));
+  assert.deepEqual(apart.collisions(), []);
+  assert.deepEqual(apart.flags, ['--http :8021,:8031', '--drain 5s']);
+
+  const folder = mkdtempSync(join(tmpdir(), 'kontrol-import-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const files = ['a', 'b'].map((name) => join(folder, name));
+  for (const file of files) writeFileSync(file, entry('a:1'));
+  assert.equal(await run(['--from', 'monkey', ...files]), 1);
+  assert.equal(await run(['--from', 'monkey', files[0] as string, '--json']), 0);
+  await assert.rejects(
+    run(['--from', 'monkey', files[0] as string, '--dry-run']),
+    /--dry-run is for --apply/,
   );
 });
 

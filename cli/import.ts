@@ -7,7 +7,7 @@ import { stringify } from 'yaml';
 import { KontrolError } from '../shared/errors.ts';
 import { parseObject } from '../shared/model/kinds.ts';
 import { clientCommand, runCommand } from './client-command.ts';
-import { call, connectionFrom } from './connection.ts';
+import { ApiError, call, connectionFrom, type Reply } from './connection.ts';
 import { readGoReverseProxy } from './import/go-reverse-proxy.ts';
 import { Imported, type Reader, UnreadableLine } from './import/imported.ts';
 import { readMonkey } from './import/monkey.ts';
@@ -36,6 +36,13 @@ export async function run(argv: readonly string[]): Promise<number> {
     .option('--dry-run', 'with --apply: only show what would change')
     .option('--wait', 'with --apply: answer when every node serves them');
   return runCommand(command, argv, async (options, files) => {
+    for (const option of ['owner', 'dryRun', 'wait'])
+      if (options['apply'] !== true && options[option] !== undefined)
+        throw new WrongUse(
+          `--${option === 'dryRun' ? 'dry-run' : option} is for --apply, which is not given`,
+        );
+    if (options['apply'] === true && options['owner'] === undefined)
+      throw new WrongUse('--apply needs --owner NAME');
     const imported = importFiles(String(options['from']), files);
     for (const { file, line, text } of imported.remarks)
       process.stderr.write(`${file}${line === 0 ? '' : `:${line}`}: ${text}\n`);
@@ -45,22 +52,56 @@ export async function run(argv: readonly string[]): Promise<number> {
       );
       return 1;
     }
-    const problems = problemsOf(imported);
+    const problems = [...problemsOf(imported), ...imported.collisions()];
     if (problems.length > 0) {
       process.stderr.write(`${problems.join('\n')}\n`);
+      if (imported.collisions().length > 0)
+        process.stderr.write('kontrol: decide which of the two it is, and take the other out of its file\n');
       return 1;
     }
     if (options['apply'] !== true) {
-      if (options.json) printJson(imported.objects);
-      else process.stdout.write(asFile(imported));
+      if (options.json) {
+        tellFlags(imported);
+        printJson(imported.objects);
+      } else process.stdout.write(asFile(imported));
       return 0;
     }
-    if (options['owner'] === undefined) throw new WrongUse('--apply needs --owner NAME');
     const body = { owner: options['owner'], prune: false, objects: imported.objects };
-    const reply = await call(connectionFrom(options), 'POST', `/v1/apply${writeQuery(options)}`, body);
-    for (const flag of imported.flags) process.stderr.write(`start the proxy with ${flag}\n`);
+    let reply: Reply<unknown>;
+    try {
+      reply = await call(connectionFrom(options), 'POST', `/v1/apply${writeQuery(options)}`, body);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      process.stderr.write(`${refusalsOf(error, imported).join('\n')}\n`);
+      return 1;
+    }
+    tellFlags(imported);
     return reportWrite(reply, options);
   });
+}
+
+function tellFlags({ flags }: Imported): void {
+  for (const flag of flags) process.stderr.write(`start the proxy with ${flag}\n`);
+}
+
+/** What the API says against the objects, each at the place in the other proxy's file that it comes from. */
+function refusalsOf(error: ApiError, imported: Imported): string[] {
+  const errors = Array.isArray(error.problem['errors'])
+    ? (error.problem['errors'] as { path?: string; message?: string }[])
+    : [];
+  const lines = errors.map(({ path = '', message = '' }) => {
+    const [, index, field = ''] = /^objects\.(\d+)\.?(.*)$/.exec(path) ?? [];
+    return index === undefined
+      ? `${path}: ${message}`
+      : `${placed(imported, Number(index))}: ${field === '' ? '' : `${field}: `}${message}`;
+  });
+  return lines.length > 0 ? lines : [`kontrol: ${error.message}`];
+}
+
+/** An object with its place: `proxy.conf:3: domain *`. */
+function placed(imported: Imported, index: number): string {
+  const { kind, name } = imported.objects[index] ?? {};
+  return `${imported.placeOf(index)}: ${kind} ${name ?? ''}`.trimEnd();
 }
 
 /** Reads all files of one format. Throws a `KontrolError` that names file and line. */
@@ -92,12 +133,12 @@ function importText(reader: Reader, file: string, text: string, into: Imported):
 }
 
 /** What the schemas say against the objects: a value of the other file that is out of our ranges. */
-function problemsOf({ objects }: Imported): string[] {
-  return objects.flatMap(({ kind, ...fields }) => {
+function problemsOf(imported: Imported): string[] {
+  return imported.objects.flatMap(({ kind, ...fields }, index) => {
     const parsed = parseObject(kind, fields);
     return parsed.ok
       ? []
-      : parsed.problems.map(({ path, message }) => `${kind} ${fields.name ?? ''}: ${path}: ${message}`);
+      : parsed.problems.map(({ path, message }) => `${placed(imported, index)}: ${path}: ${message}`);
   });
 }
 

@@ -23,27 +23,53 @@ export function readGoReverseProxy(text: string, into: Imported): void {
   }
   const root = document.contents;
   if (!isMap(root)) throw new UnreadableLine(1, 'expected tcp, http_routes, http_config and log_level');
+  let routes: number | null = null;
+  let port = false;
   for (const pair of root.items) {
     const key = String(pair.key);
     const line = lineOf(pair.key);
     const value = pair.value as Node | null;
-    if (key === 'tcp') readTcp(mapOf(value, line), line, into);
-    else if (key === 'http_routes') readRoutes(value, line, lineOf, into);
-    else if (key === 'http_config') readHttpConfig(mapOf(value, line), line, into);
-    else if (key === 'log_level') into.flag(`--log-level ${scalar(value) === 'debug' ? 'debug' : 'info'}`);
-    else into.say(line, `'${key}' is not known and not carried over`);
+    if (key === 'log_level') into.flag('--log-level', scalar(value) === 'debug' ? 'debug' : 'info', line);
+    else if (!['tcp', 'http_routes', 'http_config'].includes(key))
+      into.say(line, `'${key}' is not known and not carried over`);
+    // A name without a value is a section that is left out.
+    else if (isScalar(value) && value.value === null) continue;
+    else if (key === 'tcp') readTcp(mapOf(value, line), line, lineOf, into);
+    else if (key === 'http_config') port = readHttpConfig(mapOf(value, line), line, lineOf, into);
+    else {
+      routes = line;
+      readRoutes(value, line, lineOf, into);
+    }
+  }
+  if (routes !== null && !port) into.say(routes, 'http_config has no port: the default of --http, :8080');
+}
+
+/** Names each field of `map` that is none of `known`. */
+function tellUnknown(
+  map: YAMLMap,
+  known: readonly string[],
+  lineOf: (node: unknown) => number,
+  into: Imported,
+): void {
+  for (const { key } of map.items) {
+    const name = String(key);
+    if (!known.includes(name)) into.say(lineOf(key), `'${name}' is not known and not carried over`);
   }
 }
 
-function readTcp(tcp: YAMLMap, line: number, into: Imported): void {
+function readTcp(tcp: YAMLMap, line: number, lineOf: (node: unknown) => number, into: Imported): void {
+  tellUnknown(tcp, ['target', 'port'], lineOf, into);
   const target = splitAddress(scalar(tcp.get('target', true)));
-  const port = portOf(scalar(tcp.get('port', true)));
-  if (target === null || port === null) {
+  const listen = listenAddress(scalar(tcp.get('port', true)));
+  if (target === null || listen === null) {
     into.say(line, 'tcp needs a target like "localhost:8080" and a port like ":8020": not carried over');
     return;
   }
-  const service = into.addService(`tcp-${target.text}`, { protocol: 'tcp', backends: [target.text] });
-  into.add({ kind: 'listener', name: into.freeName('listener', `tcp-${port}`), port, service });
+  const service = into.addService(`tcp-${target.text}`, { protocol: 'tcp', backends: [target.text] }, line);
+  const { port } = listen;
+  const address = listen.address.replace(/^\[|\]$/g, '').replace(/^localhost$/, '127.0.0.1');
+  const name = into.freeName('listener', `tcp-${port}`);
+  into.add({ kind: 'listener', name, ...(address === '' ? {} : { address }), port, service }, line);
 }
 
 function readRoutes(
@@ -57,11 +83,7 @@ function readRoutes(
   const routes = value.items.flatMap((item) => {
     const at = lineOf(item);
     const map = mapOf(item as Node, at);
-    for (const { key } of map.items) {
-      const name = String(key);
-      if (!['target', 'host', 'path_prefix', 'strip_path_prefix'].includes(name))
-        into.say(lineOf(key), `'${name}' is not known and not carried over`);
-    }
+    tellUnknown(map, ['target', 'host', 'path_prefix', 'strip_path_prefix'], lineOf, into);
     const service = serviceOf(scalar(map.get('target', true)), at, services, into);
     if (service === null) return [];
     const prefix = scalar(map.get('path_prefix', true));
@@ -85,20 +107,18 @@ function addDomain(host: string, routes: readonly Route[], into: Imported): void
   }
   const reached = everything < 0 ? routes : routes.slice(0, everything + 1);
   const [only] = reached;
+  const line = only?.line ?? 0;
   if (reached.length === 1 && only?.prefix === '') {
-    into.add({ kind: 'domain', name: host, service: only.service });
+    into.add({ kind: 'domain', name: host, service: only.service }, line);
     return;
   }
-  into.add({
-    kind: 'domain',
-    name: host,
-    // Regular expressions of one priority go in the order written, and before every prefix.
-    routes: reached.map(({ prefix, strip, service }) => ({
-      path: prefix === '' ? '/' : `~^${literalPattern(prefix)}`,
-      service,
-      ...(strip ? { rewrite: { match: `~^${literalPattern(prefix)}/?(.*)`, to: '/$1' } } : {}),
-    })),
-  });
+  // Regular expressions of one priority go in the order written, and before every prefix.
+  const own = reached.map(({ prefix, strip, service }) => ({
+    path: prefix === '' ? '/' : `~^${literalPattern(prefix)}`,
+    service,
+    ...(strip ? { rewrite: { match: `~^${literalPattern(prefix)}/?(.*)`, to: '/$1' } } : {}),
+  }));
+  into.add({ kind: 'domain', name: host, routes: own }, line);
 }
 
 /** The service of a target like `http://localhost:8081`, one for each target; null when it is none. */
@@ -123,21 +143,28 @@ function serviceOf(
   if ((url?.[4] ?? '/') !== '/') into.say(line, `the path of the target '${target}' had no effect; left out`);
   // The Host that a client of the target would send: targets got their own name, not the visitor's.
   const host = url?.[3] === undefined ? (url?.[2] as string) : address;
-  const name = into.addService(address, {
-    ...(protocol === 'https' ? { protocol } : {}),
-    backends: [address],
-    host,
-  });
+  const fields = { ...(protocol === 'https' ? { protocol } : {}), backends: [address], host };
+  const name = into.addService(address, fields, line);
   services.set(target, name);
   return name;
 }
 
-function readHttpConfig(config: YAMLMap, line: number, into: Imported): void {
-  const port = portOf(scalar(config.get('port', true)));
-  if (port !== null) into.flag(`--http :${port}`);
+/** Whether it has a port. */
+function readHttpConfig(
+  config: YAMLMap,
+  line: number,
+  lineOf: (node: unknown) => number,
+  into: Imported,
+): boolean {
+  tellUnknown(config, ['port', 'shutdown_timeout'], lineOf, into);
+  const text = scalar(config.get('port', true));
+  const listen = listenAddress(text);
+  if (listen !== null) into.flag('--http', `${listen.address}:${listen.port}`, line);
+  else if (text !== '') into.say(line, `port '${text}' is not like ":8021": the default of --http, :8080`);
   const drain = scalar(config.get('shutdown_timeout', true));
-  if (/^\d+(\.\d+)?(ms|s|m|h)$/.test(drain)) into.flag(`--drain ${drain}`);
+  if (/^\d+(\.\d+)?(ms|s|m|h)$/.test(drain)) into.flag('--drain', drain, line);
   else if (drain !== '') into.say(line, `shutdown_timeout '${drain}' cannot be read; --drain is 30s`);
+  return text !== '';
 }
 
 function mapOf(node: Node | null, line: number): YAMLMap {
@@ -155,7 +182,9 @@ function splitAddress(text: string): { readonly text: string } | null {
   return address === null ? null : { text: address };
 }
 
-function portOf(text: string): number | null {
-  const match = /^:?(\d{1,5})$/.exec(text);
-  return match === null ? null : Number(match[1]);
+/** `:8021`, `8021` or `127.0.0.1:8021`; an empty address is every one of this machine. */
+function listenAddress(text: string): { readonly address: string; readonly port: number } | null {
+  const [, address = '', port = ''] = /^(?:(\[[^\]]+\]|[^:]*):)?(\d{1,5})$/.exec(text) ?? [];
+  const number = Number(port);
+  return port === '' || number < 1 || number > 65_535 ? null : { address, port: number };
 }

@@ -29,20 +29,35 @@ export class UnreadableLine extends Error {
 /** Reads one file of a format into `into`. Throws `UnreadableLine`. */
 export type Reader = (text: string, into: Imported) => void;
 
+/** Where something stands in the files. */
+interface Place {
+  readonly file: string;
+  readonly line: number;
+}
+
+/** Flags whose values add up: two proxies on two ports are one on both. */
+const LISTS = new Set(['--http', '--https']);
+/** Such a flag that is turned off. */
+export const OFF = "''";
+
 export class Imported {
   /** Fields that every service gets, whatever file it came from. */
   readonly ofEveryService: Record<string, unknown> = {};
-  /** `--http :8080` and the like, in the order in which they were found. */
-  readonly flags: string[] = [];
   readonly remarks: Remark[] = [];
-  readonly #objects: ImportedObject[] = [];
+  readonly #objects: { readonly object: ImportedObject; readonly place: Place }[] = [];
   readonly #names = new Set<string>();
+  readonly #flags = new Map<string, { value: string; readonly place: Place }>();
   #file = '';
 
   get objects(): readonly ImportedObject[] {
-    return this.#objects.map((object) =>
+    return this.#objects.map(({ object }) =>
       object.kind === 'service' ? { ...object, ...this.ofEveryService } : object,
     );
+  }
+
+  /** `--http :8080` and the like, in the order in which they were found. */
+  get flags(): readonly string[] {
+    return [...this.#flags].map(([flag, { value }]) => `${flag} ${value}`);
   }
 
   /** Remarks are about this file from now on. */
@@ -50,15 +65,16 @@ export class Imported {
     this.#file = file;
   }
 
-  add(object: ImportedObject): void {
+  /** `line` is where it stands, from 1; 0 where it is made of the whole file. */
+  add(object: ImportedObject, line: number): void {
     this.#names.add(`${object.kind}/${object.name}`);
-    this.#objects.push(object);
+    this.#objects.push({ object, place: { file: this.#file, line } });
   }
 
   /** Adds a service under a name made of `wanted` that is not taken yet; answers the name. */
-  addService(wanted: string, fields: Readonly<Record<string, unknown>>): string {
+  addService(wanted: string, fields: Readonly<Record<string, unknown>>, line: number): string {
     const name = this.freeName('service', wanted);
-    this.add({ kind: 'service', name, ...fields });
+    this.add({ kind: 'service', name, ...fields }, line);
     return name;
   }
 
@@ -69,14 +85,48 @@ export class Imported {
     return name;
   }
 
+  /** `file:line` of the object at `index` among `objects`. */
+  placeOf(index: number): string {
+    const found = this.#objects[index];
+    return found === undefined ? '?' : textOf(found.place);
+  }
+
+  /** What two places make and only one may have, each with both: one of the two has to be chosen by a person. */
+  collisions(): string[] {
+    const earlier = new Map<string, Place>();
+    return this.#objects.flatMap(({ object, place }) => {
+      const what =
+        object.kind === 'listener'
+          ? `port ${String(object['port'])}`
+          : `${object.kind} ${object.name ?? ''}`.trim();
+      const before = earlier.get(what);
+      earlier.set(what, before ?? place);
+      return before === undefined ? [] : [`${textOf(place)}: ${what} stands also at ${textOf(before)}`];
+    });
+  }
+
   /** Something is not carried over, or not wholly. */
   say(line: number, text: string): void {
     this.remarks.push({ file: this.#file, line, text });
   }
 
-  flag(flag: string): void {
-    if (!this.flags.includes(flag)) this.flags.push(flag);
+  /** A setting of the process. Another value for one that is there already is told, or joins it in a list. */
+  flag(flag: string, value: string, line: number): void {
+    const known = this.#flags.get(flag);
+    if (known === undefined) this.#flags.set(flag, { value, place: { file: this.#file, line } });
+    else if (LISTS.has(flag)) known.value = joined(known.value, value);
+    else if (known.value !== value)
+      this.say(line, `${flag} ${value} is left out: ${textOf(known.place)} says ${known.value}`);
   }
+}
+
+function joined(one: string, other: string): string {
+  const values = [...one.split(','), ...other.split(',')].filter((value) => value !== OFF);
+  return values.length === 0 ? OFF : [...new Set(values)].join(',');
+}
+
+function textOf({ file, line }: Place): string {
+  return line === 0 ? file : `${file}:${line}`;
 }
 
 /** A valid name out of any text: `Host1:80` becomes `host1-80`. */

@@ -47,7 +47,8 @@ export function readMonkey(text: string, into: Imported): void {
     if (route !== null) routes.push(route);
   }
   if (number === 0) throw new UnreadableLine(1, 'there is no [PROXY_ENTRY]');
-  if (routes.length > 0) into.add({ kind: 'domain', name: '*', routes });
+  const first = sections.find(({ name }) => name.toUpperCase() === 'PROXY_ENTRY');
+  if (routes.length > 0) into.add({ kind: 'domain', name: '*', routes }, first?.line ?? 0);
 }
 
 function readEntry(
@@ -58,7 +59,8 @@ function readEntry(
   into: Imported,
 ): Record<string, unknown> | null {
   const servers = own.servers ?? defaults.servers;
-  const paths = own.matches.flatMap((match) => readMatch(match, into));
+  const matches = own.matches.length > 0 ? own.matches : defaults.matches;
+  const paths = matches.flatMap((match) => readMatch(match, into));
   if (servers === null || paths.length === 0) {
     const missing = servers === null ? 'ServerList' : 'Match that can be used';
     into.say(line, `the entry has no ${missing}, also not by [PROXY_DEFAULTS]: not carried over`);
@@ -68,33 +70,42 @@ function readEntry(
   const backends = readServers(servers, balance, into);
   if (backends.length === 0) return null;
   const weighted = backends.some((backend) => typeof backend === 'object');
-  const service = into.addService(`proxy-entry-${number}`, {
+  const fields = {
     backends,
     balance: weighted && balance === 'round-robin' ? 'weighted-round-robin' : balance,
     ...readPassive(own.attempts ?? defaults.attempts, own.offline ?? defaults.offline, into),
-  });
+  };
+  const service = into.addService(`proxy-entry-${number}`, fields, line);
   return { path: paths, service };
 }
 
 function readValues(entries: readonly SectionEntry[], into: Imported): Values {
   const values = emptyValues();
+  const once = (known: SectionEntry | null, entry: SectionEntry): SectionEntry => {
+    if (known !== null)
+      into.say(
+        entry.line,
+        `${entry.key} stands at line ${known.line} already: this one counts, and that does not`,
+      );
+    return entry;
+  };
   for (const entry of entries) {
     switch (entry.key.toLowerCase()) {
       case 'match':
         values.matches.push(entry);
         break;
       case 'serverlist':
-        values.servers = entry;
+        values.servers = once(values.servers, entry);
         break;
       case 'loadbalancer':
       case 'loadbalance':
-        values.balancer = entry;
+        values.balancer = once(values.balancer, entry);
         break;
       case 'attemptscount':
-        values.attempts = entry;
+        values.attempts = once(values.attempts, entry);
         break;
       case 'offlinetimeout':
-        values.offline = entry;
+        values.offline = once(values.offline, entry);
         break;
       case 'statisticsurl':
         into.say(

@@ -2,7 +2,7 @@
  * The files of proxy-etc: `config.js` (read, never run) with the settings of its processes, and `routes.json` with its
  * routes. A source is a host, a host with a first path segment, or a first segment on every host; a host alone wins.
  */
-import { addressFrom, type Imported, literalPattern } from './imported.ts';
+import { addressFrom, type Imported, literalPattern, OFF } from './imported.ts';
 import { type Literal, type Located, readObjectLiteral } from './object-literal.ts';
 
 type Fields = ReadonlyMap<string, Located>;
@@ -26,13 +26,13 @@ const SETTINGS: Readonly<Record<string, Teller>> = {
     else into.ofEveryService['pool'] = { max: value };
   },
   workers: ({ value, line }, into) => {
-    if (typeof value === 'number' && value >= 1) into.flag(`--processes ${value}`);
+    if (typeof value === 'number' && value >= 1) into.flag('--processes', String(value), line);
     else into.say(line, 'workers is a number from 1: --processes stays the number of cores');
   },
   tcpTimeout: ({ value, line }, into) => {
     if (typeof value !== 'number' || value <= 0)
       into.say(line, 'tcpTimeout is a number of seconds: not carried over');
-    else into.add({ kind: 'settings', timeouts: { firstByte: `${value}s`, idle: `${value}s` } });
+    else into.add({ kind: 'settings', timeouts: { firstByte: `${value}s`, idle: `${value}s` } }, line);
   },
   httpKeepAlive: ({ value, line }, into) => {
     if (value === false)
@@ -41,26 +41,34 @@ const SETTINGS: Readonly<Record<string, Teller>> = {
   app: ({ value, line }, into) => {
     const address = listenAddress(value);
     if (address === null) into.say(line, 'app has no port: kontrolapi listens on 127.0.0.1:7000');
-    else into.flag(`--api ${address}`);
+    else into.flag('--api', address, line);
   },
-  http: ({ value }, into) => {
+  http: ({ value, line }, into) => {
     const address = listenAddress(value);
-    if (address !== null) into.flag(`--http ${address}`);
+    if (address === null) into.say(line, 'http has no port: the default of --http, :8080');
+    else into.flag('--http', address, line);
   },
   https: ({ value, line }, into) => {
     const address = listenAddress(value);
-    if (address !== null) into.flag(`--https ${address}`);
+    if (address === null) into.say(line, 'https has no port: the default of --https, :8443');
+    else into.flag('--https', address, line);
     const key = textOf(fieldsOf(value).get('keyPath'));
     const certificate = textOf(fieldsOf(value).get('certPath'));
     if (key !== null && certificate !== null)
       into.say(line, `copy ${certificate} to certs/cert.pem and ${key} to certs/key.pem`);
+    else
+      into.say(
+        line,
+        'https has no keyPath and certPath both: it opens when certs/cert.pem and certs/key.pem are there',
+      );
   },
-  memoryMonitor: ({ value }, into) => {
+  memoryMonitor: ({ value, line }, into) => {
     const monitor = fieldsOf(value);
     const limit = monitor.get('memoryLimit');
     const wait = monitor.get('gracefulWait');
-    if (typeof limit?.value === 'number') into.flag(`--memory-limit ${limit.value}`);
-    if (typeof wait?.value === 'number') into.flag(`--drain ${wait.value}s`);
+    if (typeof limit?.value === 'number') into.flag('--memory-limit', String(limit.value), limit.line);
+    else into.say(line, 'memoryMonitor has no memoryLimit that is a number: --memory-limit is off');
+    if (typeof wait?.value === 'number') into.flag('--drain', `${wait.value}s`, wait.line);
     const interval = monitor.get('checkInterval');
     if (interval !== undefined) into.say(interval.line, 'memory is looked at every 10 s; this cannot be set');
   },
@@ -85,6 +93,8 @@ export function readProxyEtc(text: string, into: Imported): void {
     if (tell === undefined) into.say(field.line, `'${key}' is not known and not carried over`);
     else tell(field, into);
   }
+  // A file without this section had no HTTPS at all.
+  if (fields.has('http') && !fields.has('https')) into.flag('--https', OFF, 0);
 }
 
 function readRoutes(routes: readonly (readonly [string, Located])[], into: Imported): void {
@@ -103,7 +113,7 @@ function readRoutes(routes: readonly (readonly [string, Located])[], into: Impor
     if (segment !== '') parts.push({ host, segment, line, service });
     else {
       wholeHosts.add(host);
-      into.add({ kind: 'domain', name: host, service });
+      into.add({ kind: 'domain', name: host, service }, line);
       // A name without a dot was looked for as a host and as the first segment of a path.
       if (!host.includes('.') && host !== 'localhost')
         parts.push({ host: '*', segment: host, line, service });
@@ -122,14 +132,11 @@ function readRoutes(routes: readonly (readonly [string, Located])[], into: Impor
       continue;
     }
     const applying = name === '*' ? anywhere : [...own, ...anywhere];
-    into.add({
-      kind: 'domain',
-      name,
-      routes: applying.map(({ segment, service }) => ({
-        path: `~(?i)^/${literalPattern(segment)}(/|$)`,
-        service,
-      })),
-    });
+    const routes = applying.map(({ segment, service }) => ({
+      path: `~(?i)^/${literalPattern(segment)}(/|$)`,
+      service,
+    }));
+    into.add({ kind: 'domain', name, routes }, own[0]?.line ?? 0);
   }
 }
 
@@ -157,16 +164,17 @@ function readTargets(source: string, route: Fields, line: number, into: Imported
     into.say(line, `'${source}' has no target: not carried over`);
     return null;
   }
+  const distinct = [...new Set(backends)];
+  if (distinct.length < backends.length)
+    into.say(line, `'${source}' has a target more than once: it gets the share of one`);
   const session =
     textOf(route.get('sessionType'))
       ?.toLowerCase()
       .replace(/[^a-z]/g, '') ?? 'nonsticky';
   if (session !== 'sticky' && session !== 'nonsticky')
     into.say(route.get('sessionType')?.line ?? line, 'sessionType is Sticky or Non Sticky: Non Sticky');
-  return into.addService(source, {
-    backends: [...new Set(backends)],
-    ...(session === 'sticky' ? { sticky: { cookie: STICKY_COOKIE } } : {}),
-  });
+  const sticky = session === 'sticky' ? { sticky: { cookie: STICKY_COOKIE } } : {};
+  return into.addService(source, { backends: distinct, ...sticky }, line);
 }
 
 function fieldsOf(value: Literal): Fields {

@@ -13,25 +13,37 @@ export interface Section {
   readonly entries: readonly SectionEntry[];
 }
 
-/** `separator` stands between key and value: `=`, or white space. Comments begin with `#` or `;`. */
+/**
+ * `separator` stands between key and value: `=`, or white space. Comments begin with `#` or `;`. With `=`, where that is
+ * the rule, a section that stands twice is one, and a comment may follow a value.
+ */
 export function readSections(text: string, separator: '=' | ' '): Section[] {
   const sections: { name: string; line: number; entries: SectionEntry[] }[] = [];
+  let section: (typeof sections)[number] | undefined;
   text.split(/\r?\n/).forEach((raw, index) => {
     const line = index + 1;
     const content = raw.trim();
     if (content === '' || content.startsWith('#') || content.startsWith(';')) return;
-    const header = /^\[\s*([^\]]+?)\s*\]$/.exec(content);
-    if (header !== null) {
-      sections.push({ name: header[1] as string, line, entries: [] });
+    const name = /^\[\s*([^\]]+?)\s*\]$/.exec(content)?.[1];
+    if (name !== undefined) {
+      section = separator === '=' ? sections.find((known) => known.name === name) : undefined;
+      if (section === undefined) {
+        section = { name, line, entries: [] };
+        sections.push(section);
+      }
       return;
     }
-    const section = sections.at(-1);
     if (section === undefined) throw new UnreadableLine(line, 'this stands before the first [section]');
     const parts = separator === '=' ? /^([^=]+?)\s*=\s*(.*)$/.exec(content) : /^(\S+)\s+(.*)$/.exec(content);
     if (parts === null) throw new UnreadableLine(line, `expected a key and a value, found '${content}'`);
-    section.entries.push({ key: parts[1] as string, value: parts[2] as string, line });
+    const value = separator === '=' ? withoutComment(parts[2] as string) : (parts[2] as string);
+    section.entries.push({ key: parts[1] as string, value, line });
   });
   return sections;
+}
+
+function withoutComment(value: string): string {
+  return value.replace(/(^|\s+)[#;].*$/, '');
 }
 
 /** A whole number of a value, or null with no more ado. */

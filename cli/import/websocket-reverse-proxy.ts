@@ -21,7 +21,8 @@ const HEALTH = { type: 'json', path: '/healthCheck' } as const;
 export function readWebsocketReverseProxy(text: string, into: Imported): void {
   let webSocket: string | null = null;
   let http: string | null = null;
-  for (const section of readSections(text, '=')) {
+  const sections = readSections(text, '=');
+  for (const section of sections) {
     switch (section.name.toLowerCase()) {
       case 'frontend':
         readFrontend(section, into);
@@ -45,7 +46,8 @@ export function readWebsocketReverseProxy(text: string, into: Imported): void {
       routes.push({ path: '/', priority: 1, headers: { upgrade }, service: webSocket });
   }
   if (http !== null) routes.push({ path: '/', service: http });
-  into.add({ kind: 'domain', name: '*', routes });
+  const first = sections.find(({ name }) => /^(http|websocket)$/i.test(name));
+  into.add({ kind: 'domain', name: '*', routes }, first?.line ?? 0);
 }
 
 function readFrontend({ entries }: Section, into: Imported): void {
@@ -54,8 +56,9 @@ function readFrontend({ entries }: Section, into: Imported): void {
   for (const { key, line } of entries) {
     if (key !== 'port' && key !== 'host') into.say(line, `'${key}' is not known and not carried over`);
   }
-  if (port !== undefined && wholeNumber(port.value) !== null) into.flag(`--http :${port.value}`);
-  else into.say(port?.line ?? 0, 'the frontend has no port: the default of --http, :8080');
+  if (port !== undefined && wholeNumber(port.value) !== null)
+    into.flag('--http', `:${port.value}`, port.line);
+  else into.say(port?.line ?? 0, 'the frontend has no port that is a number: the default of --http, :8080');
   if (host !== undefined)
     into.say(host.line, `the proxy listens on every address; to bind one only, --http ${host.value}:PORT`);
 }
@@ -74,9 +77,16 @@ function readGroup(section: Section, name: 'http' | 'websocket', into: Imported)
   }
   if (named.length === 0) return null;
   const backends = named.map(({ address }) => address);
-  if (name === 'websocket')
-    return into.addService(name, { backends, health: HEALTH, websocket: { balance } });
-  return into.addService(name, { backends, balance, health: HEALTH, ...limitsOf(section.line, named, into) });
+  if (name === 'websocket') {
+    for (const { number, line, limits } of named) {
+      const given = Object.keys(limits);
+      if (given.length > 0)
+        into.say(line, `${given.join(', ')} of server${number} had no effect for WebSockets; left out`);
+    }
+    return into.addService(name, { backends, health: HEALTH, websocket: { balance } }, section.line);
+  }
+  const fields = { backends, balance, health: HEALTH, ...limitsOf(section.line, named, into) };
+  return into.addService(name, fields, section.line);
 }
 
 function readAlgorithm({ value, line }: SectionEntry, into: Imported): string {
@@ -122,6 +132,8 @@ function limitsOf(line: number, servers: readonly Server[], into: Imported): Rec
     'workers and buffers hold for each serving process: with --processes 2 there are twice as many',
   );
   const max = Math.max(...all('max_workers'), 1);
+  if (Math.max(...all('min_workers')) > max)
+    into.say(line, `min_workers is above max_workers: ${max} of both`);
   return {
     pool: {
       max,
