@@ -13,6 +13,11 @@ export async function run(argv: readonly string[]): Promise<number> {
     );
     return 0;
   }
+  const option = argv.find((each) => each.startsWith('-') && each !== '-');
+  if (option !== undefined) {
+    process.stderr.write(`kontrol: check has no option ${option}; usage: kontrol check FILE…\n`);
+    return 2;
+  }
   try {
     const objects = readObjects(argv);
     const problems = problemsOf(objects);

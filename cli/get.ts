@@ -5,6 +5,7 @@ import { type ClientOptions, clientCommand, runClient } from './client-command.t
 import { type Connection, call } from './connection.ts';
 import { requireKind } from './files.ts';
 import { ago, cell, printJson, printTable, printYaml } from './output.ts';
+import { WrongUse } from './wrong-use.ts';
 
 type Item = Readonly<Record<string, unknown>>;
 
@@ -23,7 +24,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     .argument('<kind>', `${KINDS.join(', ')}; or workers, which register themselves`)
     .argument('[name]')
     .option('--label <name=value>', 'only objects with this label')
-    .option('--search <text>', 'only objects whose name contains this');
+    .option('--search <text>', 'only objects whose name contains this; workers also by service and address');
   return runClient(command, argv, async (connection, options, [kindText = '', name]) => {
     if (/^workers?$/i.test(kindText)) return showWorkers(connection, options, name);
     const kind = requireKind(kindText);
@@ -56,9 +57,11 @@ async function showOne(
 
 async function showWorkers(
   connection: Connection,
-  options: ClientOptions,
+  options: ClientOptions & Readonly<Record<string, unknown>>,
   id: string | undefined,
 ): Promise<number> {
+  if (options['label'] !== undefined)
+    throw new WrongUse('workers have no labels; --search finds them by service, key, address and name');
   if (id !== undefined) {
     const { body } = await call<Item>(connection, 'GET', `/v1/workers/${encodeURIComponent(id)}`);
     if (options.json) printJson(body);
@@ -66,12 +69,15 @@ async function showWorkers(
     return 0;
   }
   const { body } = await call<{ items: Item[] }>(connection, 'GET', '/v1/workers');
-  body.items.sort((one, other) => placeOf(one).localeCompare(placeOf(other), 'en', { numeric: true }));
-  if (options.json) printJson(body.items);
+  const search = String(options['search'] ?? '');
+  const items = body.items
+    .filter((item) => `${placeOf(item)} ${item['name']}`.includes(search))
+    .sort((one, other) => placeOf(one).localeCompare(placeOf(other), 'en', { numeric: true }));
+  if (options.json) printJson(items);
   else
     printTable(
       ['service', 'key', 'address', 'state', 'beat', 'name', 'mode', 'id'],
-      body.items.map((item) => [
+      items.map((item) => [
         cell(item['service']),
         cell(item['key']),
         cell(item['address']),

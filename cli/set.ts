@@ -11,6 +11,9 @@ import { WrongUse } from './wrong-use.ts';
 
 type Fields = Record<string, unknown>;
 
+/** So often a change that is made out of the present object is made anew when somebody else was faster. */
+const ATTEMPTS = 5;
+
 export async function run(argv: readonly string[]): Promise<number> {
   const command = writeOptions(
     clientCommand(
@@ -68,12 +71,19 @@ async function setFields(
   fields: Fields,
 ): Promise<Reply<unknown>> {
   if (kind === 'settings') return call(connection, 'PATCH', path, fields);
-  try {
-    const present = await call<Fields>(connection, 'GET', pathOf(kind, name));
-    return await call(connection, 'PATCH', path, longForm(kind, fields, present.body));
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.status !== 404) throw error;
-    return call(connection, 'PUT', path, { name, ...fields });
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const present = await call<Fields>(connection, 'GET', pathOf(kind, name));
+      const change = longForm(kind, fields, present.body);
+      const etag = present.headers.get('etag');
+      // What was worked out from the object as it stood must not undo what somebody else does to it meanwhile.
+      const headers: Record<string, string> = change === fields || etag === null ? {} : { 'if-match': etag };
+      return await call(connection, 'PATCH', path, change, headers);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (error.status === 404) return call(connection, 'PUT', path, { name, ...fields });
+      if (error.status !== 412 || attempt === ATTEMPTS) throw error;
+    }
   }
 }
 
@@ -102,6 +112,12 @@ function longForm(kind: Kind, fields: Fields, present: Fields): Fields {
       throw new KontrolError(
         'invalid',
         `the domain has ${routes.length} routes; say all of them: routes='[{"path": "/", "service": …}, …]', or -f FILE`,
+      );
+    const paths = [only?.['path'] ?? '/'].flat();
+    if (paths.some((path) => path !== '/'))
+      throw new KontrolError(
+        'invalid',
+        `the only route of the domain is for ${paths.join(', ')}, not for every path; say what routes there are to be: routes='[…]', or -f FILE`,
       );
     return {
       ...rest,

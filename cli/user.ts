@@ -1,7 +1,7 @@
 /** `kontrol user [create|password|role|delete]`: people who log in to the API. Passwords come by prompt or standard input. */
 import { createInterface } from 'node:readline';
-import { clientCommand, runClient } from './client-command.ts';
-import { type Connection, call } from './connection.ts';
+import { type ClientOptions, clientCommand, runClient } from './client-command.ts';
+import { type Connection, call, type Reply } from './connection.ts';
 import { ago, printJson, printTable } from './output.ts';
 
 interface UserItem {
@@ -36,20 +36,28 @@ export function run(argv: readonly string[]): Promise<number> {
       }
       case 'password': {
         const password = await readPassword(`new password of ${name}: `);
-        await call(connection, 'PATCH', path, { password });
-        return 0;
+        return told(
+          await call(connection, 'PATCH', path, { password }),
+          `password of ${name} changed`,
+          options,
+        );
       }
       case 'role':
         if (role === undefined) return wrongUse();
-        await call(connection, 'PATCH', path, { role });
-        return 0;
+        return told(await call(connection, 'PATCH', path, { role }), `${name} is ${role} now`, options);
       case 'delete':
-        await call(connection, 'DELETE', path);
-        return 0;
+        return told(await call(connection, 'DELETE', path), `deleted ${name}`, options);
       default:
         return wrongUse();
     }
   });
+}
+
+/** What was done: the answer of the API for scripts, a line for people. */
+function told({ body }: Reply<unknown>, line: string, { json }: ClientOptions): number {
+  if (json) printJson(body);
+  else process.stdout.write(`${line}\n`);
+  return 0;
 }
 
 function wrongUse(): number {

@@ -1,6 +1,6 @@
 /**
  * Live events of kontrolapi for commands that watch: reconnects and resumes where it was; where WebSockets do not get
- * through it says so, and the caller polls.
+ * through it says so, and the caller polls. A connection that broke is told of on stderr, once until it is there again.
  */
 import { WebSocket } from 'ws';
 import type { Connection } from './connection.ts';
@@ -8,6 +8,7 @@ import type { Connection } from './connection.ts';
 export type WatchedEvent = Readonly<Record<string, unknown>> & { readonly kind: string };
 
 const RECONNECT_MS = 1_000;
+const HANDSHAKE_MS = 10_000;
 
 /**
  * Calls `heard` with each event until the connection is refused or never came about; then answers why. A connection
@@ -18,14 +19,19 @@ export async function watchEvents(
   heard: (event: WatchedEvent) => void,
 ): Promise<string> {
   let seq: number | null = null;
+  let lost = false;
   for (let attempt = 0; ; attempt++) {
     const url = new URL('/v1/events', connection.url.replace(/^http/, 'ws'));
     if (seq !== null) url.searchParams.set('since', String(seq));
     const ended = await listen(url, connection.token, (event) => {
+      if (lost) process.stderr.write('kontrol: kontrolapi answers again\n');
+      lost = false;
       if (typeof event['seq'] === 'number') seq = event['seq'];
       if (event.kind !== 'hello') heard(event);
     });
     if (!ended.opened && (attempt === 0 || ended.refused)) return ended.reason;
+    if (!lost) process.stderr.write(`kontrol: no events for now (${ended.reason}); trying again\n`);
+    lost = true;
     await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
   }
 }
@@ -39,7 +45,10 @@ function listen(
     let opened = false;
     let refused = false;
     let reason = 'the connection ended';
-    const socket = new WebSocket(url, { headers: { authorization: `Bearer ${token}` } });
+    const socket = new WebSocket(url, {
+      headers: { authorization: `Bearer ${token}` },
+      handshakeTimeout: HANDSHAKE_MS,
+    });
     socket.on('open', () => {
       opened = true;
     });

@@ -248,6 +248,36 @@ test('tokens are made, work with their role, and are deleted', async () => {
   assert.equal((await kontrol(['get', 'services'], { KONTROL_TOKEN: token })).code, 1);
 });
 
+test('a worker is called by its script, unless a name is given, and is found by it', async () => {
+  const listen = "require('http').createServer((q, s) => s.end()).listen(process.env.PORT)";
+  const script = file('catalog.js', listen);
+  const workers = await Promise.all(
+    [[], ['--name', 'by hand']].map(async (name) => {
+      const port = String(await freePort());
+      return cluster.run([
+        'run',
+        '--service',
+        'named',
+        '--port',
+        port,
+        ...name,
+        '--',
+        process.execPath,
+        script,
+      ]);
+    }),
+  );
+  const names = async (search: string) =>
+    ((await json('get', 'workers', '--search', search)) as { name: string }[]).map(({ name }) => name).sort();
+  await cluster.until('both are registered', async () => (await names('named')).length === 2);
+  assert.deepEqual(await names('named'), ['by hand', 'catalog.js']);
+  assert.deepEqual(await names('catalog'), ['catalog.js']);
+  await fails(['get', 'workers', '--label', 'a=b'], 2, /workers have no labels/);
+  for (const worker of workers) worker.process.kill('SIGTERM');
+  await Promise.all(workers.map((worker) => once(worker.process, 'close')));
+  assert.deepEqual(await names('named'), []);
+});
+
 test('status tells of every node, with exit code 1 when something is wrong', async () => {
   assert.match(await done('status'), /^NODE +READY[\s\S]*n1 +yes/);
   assert.equal((await json('status')).nodes[0].name, 'n1');
