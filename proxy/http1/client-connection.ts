@@ -257,7 +257,9 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     if (!head.expectContinue) environment.timers.set(this, environment.limits().bodyIdleMs);
     this.#exchange.begin();
     const { limits } = this.#exchange;
-    if (limits !== null) this.#body.setLimits({ ...environment.limits(), ...limits });
+    if (limits === null) return;
+    this.#body.setLimits({ ...environment.limits(), ...limits });
+    if (!head.expectContinue) this.bodyInvited();
   }
 
   #readBody(buffer: Buffer, start: number, end: number): number {

@@ -153,7 +153,9 @@ export class Http2Stream implements Visitor, SendOwner, Timed {
     }
     this.exchange.begin();
     const { limits } = this.exchange;
-    if (limits !== null && !this.remoteEnded) this.#watch.limits = { ...environment.limits(), ...limits };
+    if (limits === null || this.remoteEnded || !this.exchange.active) return;
+    this.#watch.limits = { ...environment.limits(), ...limits };
+    if (!this.head.expectContinue) this.bodyInvited();
   }
 
   /** What was composed for the backend leaves. */

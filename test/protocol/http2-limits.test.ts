@@ -201,6 +201,18 @@ describe('HTTP/2: deadlines', () => {
       await client.ping();
     }));
 
+  it('a body that does not come within the shorter time of its domain', () =>
+    withHttp2(
+      { decide: (_, forward) => ({ ...forward, limits: { bodyIdleMs: 1_000 } }) },
+      async ({ connect, request, proxy }) => {
+        const client = await connect();
+        client.headers(1, POST, 0);
+        await request();
+        proxy.passTime(1_200);
+        assert.equal((await client.answer(1)).status, 408);
+      },
+    ));
+
   it('an answer that is complete here and that the client does not take', () =>
     withHttp2({}, async ({ connect, request, proxy }) => {
       const client = await connect('raw');

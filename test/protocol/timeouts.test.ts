@@ -129,6 +129,11 @@ describe('time-outs of the client', () => {
         await (await proxy.backend.connection()).readUntil('\r\n\r\na');
         proxy.passTime(1_200);
         assert.equal((await slow.readMessage()).status, 408);
+        const silent = await proxy.client();
+        silent.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n');
+        await (await proxy.backend.connection()).readHead();
+        proxy.passTime(1_200);
+        assert.equal((await silent.readMessage()).status, 408);
       },
     ));
 });
