@@ -112,10 +112,11 @@ async function perform(
   response: Response,
   options: RouterOptions,
 ): Promise<Answer> {
-  const caller = operation.access === 'public' ? ANONYMOUS : await options.identify(request);
-  authorise(operation.access, caller);
+  const first = await admit(operation.access, request, options.identify);
   const query = check(operation.query, readQuery(request.url), 'The query is not valid');
   const given = await readJsonBody(request, operation.bodyLimit);
+  // Once more: a body may take two minutes, and who lost the right meanwhile must not use it.
+  const caller = given === undefined ? first : await admit(operation.access, request, options.identify);
   const body = checkBody(operation, given);
   const leaving = new AbortController();
   response.once('close', () => leaving.abort());
@@ -132,8 +133,11 @@ async function perform(
   return operation.handle(call as Call<never, never>);
 }
 
-function authorise(access: Access, caller: Caller): void {
-  if (access === 'public' || access.includes(caller.role)) return;
+/** Who makes a call, if that role may. Throws `forbidden`, and what `identify` throws. */
+async function admit(access: Access, request: Request, identify: Identify): Promise<Caller> {
+  if (access === 'public') return ANONYMOUS;
+  const caller = await identify(request);
+  if (access.includes(caller.role)) return caller;
   throw new KontrolError(
     'forbidden',
     `This call needs the role ${access.join(' or ')}; ${caller.name} has the role ${caller.role}`,

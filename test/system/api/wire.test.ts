@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { type IncomingMessage, request as plainRequest } from 'node:http';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { generate } from 'selfsigned';
 import { type ApiUnderTest, listOf, startApiUnderTest, TOKEN } from './api-under-test.ts';
+import { until } from './until.ts';
 
 let api: ApiUnderTest;
 before(async () => {
@@ -67,6 +70,32 @@ test('bodies are JSON objects in UTF-8, and nothing else', async () => {
   );
   assert.equal((await api.put('/v1/services/wire', undefined)).status, 400);
   assert.equal((await api.delete('/v1/services/wire', { body: { force: true } })).status, 400);
+});
+
+test('whose token is revoked while the body comes does not get what it asks for', async () => {
+  const made = await api.post('/v1/tokens', { name: 'slow', role: 'operator' });
+  const body = JSON.stringify({ labels: { a: 'b' } });
+  const call = plainRequest(`${api.url}/v1/services/slow`, {
+    method: 'PUT',
+    headers: {
+      authorization: `Bearer ${made.body.token}`,
+      'content-type': 'application/json',
+      'content-length': body.length,
+    },
+  });
+  const answered = once(call, 'response');
+  call.write(body.slice(0, 5));
+  const used = async () => {
+    const tokens = listOf((await api.get('/v1/tokens')).body.items);
+    return tokens.some(({ name, lastUsed }) => String(name) === 'slow' && lastUsed !== null);
+  };
+  await until(used);
+  await api.delete('/v1/tokens/slow');
+  call.end(body.slice(5));
+  const [response] = (await answered) as [IncomingMessage];
+  response.resume();
+  assert.equal(response.statusCode, 401);
+  assert.equal((await api.get('/v1/services/slow')).status, 404);
 });
 
 test('a body beyond its limit is 413, and its sender gets to read that', async () => {
