@@ -11,7 +11,7 @@ type Mutable = { -readonly [field in keyof Backend]: Backend[field] };
 
 function backend(address: string, more: Partial<Backend> = {}): Mutable {
   const usual = { service: 'shop', weight: 1, ramp: 1, tier: 0, state: 'ready', since: 0 } as const;
-  return { ...usual, address, active: 0, tunnels: 0, alive: true, ...more };
+  return { ...usual, address, slot: 0, active: 0, tunnels: 0, alive: true, ...more };
 }
 
 function backends(count: number, weights: readonly number[] = []): Mutable[] {
@@ -46,6 +46,7 @@ function policy(
 ): Policy {
   return createPolicy(name, {
     load: requestLoad,
+    changes: null,
     random: seeded(more.seed ?? 1),
     hash: { by: more.by ?? 'ip', boundedLoad: more.boundedLoad ?? 0 },
   });
@@ -260,7 +261,12 @@ describe('least-connections', () => {
     [set[0]!.active, set[0]!.tunnels] = [9, 0];
     [set[1]!.active, set[1]!.tunnels] = [0, 1];
     const hash = { by: 'ip', boundedLoad: 0 };
-    const it = createPolicy('least-connections', { load: tunnelLoad, random: seeded(1), hash });
+    const it = createPolicy('least-connections', {
+      load: tunnelLoad,
+      changes: null,
+      random: seeded(1),
+      hash,
+    });
     assert.equal(it.pick(set, visitor(0)), set[0]);
   });
 });

@@ -3,6 +3,7 @@
  * request; which ones those are (ready, alive, tier, room in the pool) is decided before, in `candidates.ts`.
  */
 import type { Backend, PickRequest } from '../upstream/contract.ts';
+import type { LoadChanges } from './load-changes.ts';
 
 /**
  * One instance per service, key and kind (requests, WebSockets), kept while the policy's configuration stays the
@@ -25,6 +26,8 @@ export const tunnelLoad: Load = (backend) => backend.tunnels;
 /** What policies are made with. */
 export interface PolicyOptions {
   readonly load: Load;
+  /** Where every change of a backend's load is noted; null where nobody does. */
+  readonly changes: LoadChanges | null;
   /** Uniform in 0 ≤ x < 1. */
   readonly random: () => number;
   /** `hash` of the service: what stands for a visitor, and how uneven the load may become (0 = any). */

@@ -5,11 +5,12 @@
  */
 import type { Backend, PickRequest } from '../upstream/contract.ts';
 import { hashKeyReader, hashText, pairHash } from './hash-key.ts';
+import { LoadFollower } from './load-changes.ts';
 import type { Load, Policy, PolicyOptions } from './policy.ts';
 
 /**
- * Loads that are looked at for each request of a bounded policy. Up to as many backends the mean is exact; with more it
- * lags behind by one round at most, in which each gets a 64th of a request on average.
+ * Loads that are looked at for each request of a bounded policy where changes are not noted. Up to as many backends
+ * the mean is exact; with more it lags behind by one round at most, in which each gets a 64th of a request on average.
  */
 const LOOKED_AT = 64;
 
@@ -36,10 +37,15 @@ export class Rendezvous implements Policy {
   #loads = new Float64Array(0);
   #carried = 0;
   #next = 0;
+  /** Where changes of load are noted: who changed since. */
+  readonly #follower: LoadFollower | null;
+  #follows = false;
 
   constructor(options: PolicyOptions) {
     this.#keyOf = hashKeyReader(options.hash.by);
     this.#load = options.load;
+    const { changes } = options;
+    this.#follower = changes === null || options.hash.boundedLoad === 0 ? null : new LoadFollower(changes);
     this.#bound = options.hash.boundedLoad === 0 ? 0 : Math.max(1, options.hash.boundedLoad);
   }
 
@@ -47,14 +53,17 @@ export class Rendezvous implements Policy {
     if (candidates.length <= 1) return candidates[0] ?? null;
     if (candidates !== this.#seen) this.#learn(candidates);
     const key = this.#keyOf(request);
-    const favourite = this.#best(candidates, key, Number.POSITIVE_INFINITY);
-    if (this.#bound === 0 || favourite === null) return favourite;
-    this.#look(candidates, LOOKED_AT);
-    if (this.#load(favourite) < this.#limit(favourite.weight)) return favourite;
-    const another = this.#best(candidates, key, this.#limit(1));
-    if (another !== null) return another;
+    if (this.#bound === 0) return this.#best(candidates, key, Number.POSITIVE_INFINITY);
+    this.#catchUp(candidates);
+    return this.#best(candidates, key, this.#limit(1)) ?? this.#anyBest(candidates, key);
+  }
+
+  /** Where nobody seems to have room: the sum may be out of date. */
+  #anyBest<B extends Backend>(candidates: readonly B[], key: number): B | null {
     this.#look(candidates, candidates.length);
-    return this.#best(candidates, key, this.#limit(1)) ?? favourite;
+    return (
+      this.#best(candidates, key, this.#limit(1)) ?? this.#best(candidates, key, Number.POSITIVE_INFINITY)
+    );
   }
 
   /** What this visitor likes best of those that carry less than `limit` times their weight; null when none does. */
@@ -66,14 +75,31 @@ export class Rendezvous implements Policy {
     for (let group = 0; group < this.#ends.length; group++) {
       // In range, here and below: there is a weight for every group, and groups end within the hashes.
       const weight = this.#weights[group] as number;
+      const end = this.#ends[group] as number;
       let taken = -1;
       let greatest = 0;
-      for (const end = this.#ends[group] as number; place < end; place++) {
+      for (;;) {
+        // Four at a step: nearly always none of them is greater.
+        while (
+          taken !== -1 &&
+          place + 4 <= end &&
+          pairHash(key, hashes[place] as number) <= greatest &&
+          pairHash(key, hashes[place + 1] as number) <= greatest &&
+          pairHash(key, hashes[place + 2] as number) <= greatest &&
+          pairHash(key, hashes[place + 3] as number) <= greatest
+        ) {
+          place += 4;
+        }
+        if (place === end) break;
         const hash = pairHash(key, hashes[place] as number);
-        if (taken !== -1 && hash <= greatest) continue;
-        if (limit !== Number.POSITIVE_INFINITY && this.#loadAt(candidates, place) >= limit * weight) continue;
-        taken = place;
-        greatest = hash;
+        if (
+          (taken === -1 || hash > greatest) &&
+          (limit === Number.POSITIVE_INFINITY || this.#loadAt(candidates, place) < limit * weight)
+        ) {
+          taken = place;
+          greatest = hash;
+        }
+        place++;
       }
       if (taken === -1 || !mayBeat(greatest, weight, most)) continue;
       const itsScore = score(greatest, weight);
@@ -85,7 +111,8 @@ export class Rendezvous implements Policy {
   }
 
   #loadAt(candidates: readonly Backend[], place: number): number {
-    return this.#load(candidates[this.#indexes[place] as number] as Backend);
+    const index = this.#indexes[place] as number;
+    return this.#follows ? (this.#loads[index] as number) : this.#load(candidates[index] as Backend);
   }
 
   /** Load that none of this weight may reach: with the new request counted in, at least one is always below. */
@@ -93,17 +120,35 @@ export class Rendezvous implements Policy {
     return (this.#bound * (this.#carried + 1) * weight) / this.#weight;
   }
 
+  /** Brings the sum of what all carry up to date. */
+  #catchUp(candidates: readonly Backend[]): void {
+    const follower = this.#follower;
+    if (follower === null || !this.#follows) {
+      this.#look(candidates, LOOKED_AT);
+      return;
+    }
+    if (follower.lost) {
+      follower.skip();
+      this.#look(candidates, candidates.length);
+      return;
+    }
+    for (let index = follower.next(); index !== -1; index = follower.next()) this.#lookAt(candidates, index);
+  }
+
   /** Brings what the next `count` candidates carry up to date in the sum. */
   #look(candidates: readonly Backend[], count: number): void {
-    const load = this.#load;
-    const loads = this.#loads;
-    for (let left = Math.min(count, loads.length); left > 0; left--) {
+    const { length } = this.#loads;
+    for (let left = Math.min(count, length); left > 0; left--) {
       const index = this.#next;
-      const now = load(candidates[index] as Backend);
-      this.#carried += now - (loads[index] as number);
-      loads[index] = now;
-      this.#next = index + 1 < loads.length ? index + 1 : 0;
+      this.#lookAt(candidates, index);
+      this.#next = index + 1 < length ? index + 1 : 0;
     }
+  }
+
+  #lookAt(candidates: readonly Backend[], index: number): void {
+    const now = this.#load(candidates[index] as Backend);
+    this.#carried += now - (this.#loads[index] as number);
+    this.#loads[index] = now;
   }
 
   #learn(candidates: readonly Backend[]): void {
@@ -124,6 +169,7 @@ export class Rendezvous implements Policy {
       this.#weight += weight * indexes.length;
     });
     if (this.#bound === 0) return;
+    this.#follows = this.#follower?.learn(candidates) ?? false;
     this.#loads = Float64Array.from(candidates, this.#load);
     this.#carried = this.#loads.reduce((sum, load) => sum + load, 0);
     this.#next = 0;

@@ -20,6 +20,7 @@ function backends(weights: readonly number[]): Mutable[] {
     tier: 0,
     state: 'ready',
     since: index,
+    slot: index,
     active: 0,
     tunnels: 0,
     alive: true,
@@ -44,7 +45,7 @@ function random(): () => number {
 }
 
 const policy = (name: BalancePolicy, boundedLoad = 0): Policy =>
-  createPolicy(name, { load: requestLoad, random: random(), hash: { by: 'ip', boundedLoad } });
+  createPolicy(name, { load: requestLoad, changes: null, random: random(), hash: { by: 'ip', boundedLoad } });
 
 /** How often each was picked; each request stays open for `held` more. */
 function counts(it: Policy, candidates: readonly Mutable[], picks = PICKS, held = 20): Map<Backend, number> {

@@ -31,6 +31,8 @@ export interface Backend {
   readonly tier: number;
   readonly state: 'ready' | 'drain' | 'maintenance' | 'lost';
   readonly since: number;
+  /** Its number in the changes of its service's loads (`balance/load-changes.ts`); that of its address. */
+  readonly slot: number;
   /** Requests under way on it now, this process; those that connect are counted. */
   readonly active: number;
   /** The same of tunnels, which are not among `active`. */

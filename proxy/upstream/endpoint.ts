@@ -7,6 +7,7 @@ import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import { type Endpoint as Address, parseEndpoint } from '../../shared/model/fields.ts';
 import type { ResolvedService } from '../../shared/model/service.ts';
+import type { LoadChanges } from '../balance/load-changes.ts';
 import type { Timed, TimerWheel } from '../stream/timer-wheel.ts';
 import type { Connection, ConnectionOwner } from './connection.ts';
 import type { Connector, Target } from './connector.ts';
@@ -15,6 +16,7 @@ import { Ejection, type EjectionOwner } from './ejection.ts';
 import type { FailureReport } from './failure-report.ts';
 import { IntrusiveList } from './intrusive-list.ts';
 import type { Names } from './names.ts';
+import { NotedLoad } from './noted-load.ts';
 import type { OwnFailures } from './own-failures.ts';
 import { PassiveHealth } from './passive-health.ts';
 import { targetsOf } from './targets.ts';
@@ -45,6 +47,7 @@ export interface EndpointOwner {
   readonly name: string;
   readonly config: ResolvedService;
   readonly context: UpstreamContext;
+  readonly loads: LoadChanges;
   /** How connections to a backend under this host name (null: under an address) are encrypted; null: not at all. */
   identityFor(name: string | null): TlsIdentity | Error | null;
   /** Whether at most this share of the backends would be out if this one was, because of what it answers. */
@@ -78,17 +81,13 @@ const HINT_INTERVAL_MS = 1_000;
 /** Share of the backends that may be out because their connections break. */
 const BREAKING_SHARE = 0.5;
 
-export class Endpoint implements ConnectionOwner, Timed {
+export class Endpoint extends NotedLoad implements ConnectionOwner, Timed {
   timerDue = 0;
   timerQueued = false;
   readonly address: string;
   readonly owner: EndpointOwner;
   /** Host name it is configured under; null when it is an address or a socket. */
   readonly name: string | null;
-  /** Requests under way, connecting ones included. */
-  active = 0;
-  /** Tunnels under way, connecting ones included. */
-  tunnels = 0;
   /** Connections that are no tunnels: idle, lent or under way. */
   open = 0;
   /** Verdict of the active checks and passive health together. */
@@ -112,6 +111,7 @@ export class Endpoint implements ConnectionOwner, Timed {
   #lastHint = Number.NEGATIVE_INFINITY;
 
   constructor(address: string, owner: EndpointOwner) {
+    super(owner.loads);
     this.address = address;
     this.owner = owner;
     this.#parsed = parseEndpoint(address);
@@ -130,10 +130,6 @@ export class Endpoint implements ConnectionOwner, Timed {
 
   get removed(): boolean {
     return this.#removed;
-  }
-
-  get busy(): boolean {
-    return this.active + this.tunnels > 0;
   }
 
   /** Out because of failures of real traffic. */
@@ -477,6 +473,7 @@ export class Endpoint implements ConnectionOwner, Timed {
   /** The table names it no longer. */
   remove(): void {
     this.#removed = true;
+    this.owner.loads.giveSlot(this.slot);
     this.ejection?.close();
     this.ejection = null;
     this.owner.context.timers.remove(this);

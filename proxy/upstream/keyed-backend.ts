@@ -7,6 +7,7 @@ export class KeyedBackend implements Backend {
   readonly endpoint: Endpoint;
   readonly service: string;
   readonly address: string;
+  readonly slot: number;
   weight: number;
   ramp: number;
   tier: number;
@@ -20,6 +21,7 @@ export class KeyedBackend implements Backend {
     this.endpoint = endpoint;
     this.service = endpoint.owner.name;
     this.address = endpoint.address;
+    this.slot = endpoint.slot;
     this.#fullWeight = spec.weight;
     this.ramp = endpoint.ramp;
     this.weight = spec.weight * this.ramp;

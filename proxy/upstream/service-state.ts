@@ -5,6 +5,7 @@
 import type { BalancePolicy, ResolvedService } from '../../shared/model/service.ts';
 import type { CompiledService } from '../../shared/routing/decision.ts';
 import { createPolicy } from '../balance/create-policy.ts';
+import { LoadChanges } from '../balance/load-changes.ts';
 import { type Load, requestLoad, tunnelLoad } from '../balance/policy.ts';
 import type { AcquisitionOwner } from './acquisition.ts';
 import { Endpoint, type EndpointOwner, type UpstreamContext } from './endpoint.ts';
@@ -24,6 +25,7 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
   readonly keys = new Map<number, KeyState>();
   readonly endpoints = new Map<string, Endpoint>();
   readonly retries = new RetryBudget();
+  readonly loads = new LoadChanges();
   config: ResolvedService;
   waiting = 0;
   /** Endpoints whose time out is over; their trial begins with the next request. */
@@ -144,7 +146,7 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
   #createPolicies(): Policies {
     const { config, context } = this;
     const create = (name: BalancePolicy, load: Load) =>
-      createPolicy(name, { load, random: context.random, hash: config.hash });
+      createPolicy(name, { load, changes: this.loads, random: context.random, hash: config.hash });
     // A TCP service has nothing but tunnels; its one policy is `balance`.
     const forTunnels = config.protocol === 'tcp' ? config.balance : config.websocket.balance;
     return { request: create(config.balance, requestLoad), tunnel: create(forTunnels, tunnelLoad) };
