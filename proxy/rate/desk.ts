@@ -11,7 +11,7 @@ import type { Asked, SharedCounts } from './redis-ledger.ts';
 
 type Ask = Extract<FromServing, { readonly type: 'rate-ask' }>;
 
-/** Keys that a node counts at the same time; some 250 bytes each. */
+/** Keys that a node counts at the same time; some 250 bytes each, and up to 600 of one that is used all the time. */
 export const MAX_KEYS = 200_000;
 /** Asks of one message that are answered, and returns that are taken; a process sends fewer. */
 const MAX_ASKS = 1_000;

@@ -161,6 +161,66 @@ test('a burst over four processes passes exactly as often as the limit says', as
   }
 });
 
+for (const deaf of [false, true]) {
+  test(`a request that a later rule refuses takes no place of an earlier one${deaf ? ', also without a desk' : ''}`, async () => {
+    const world = new World(1);
+    world.deaf = deaf;
+    const all = countOf(10, 60_000, 'all');
+    const outcomes: Outcome[] = [];
+    const request = (key: string) => world.request(0, [all, countOf(2, 60_000, key)], outcomes);
+    for (let i = 0; i < 40; i++) {
+      request('one');
+      await world.pass(i % 3 === 0 ? 30 : 0);
+    }
+    await world.pass(700);
+    assert.equal(outcomes.filter(passed).length, 2);
+    for (let i = 0; i < 40; i++) {
+      request(`other${i}`);
+      await world.pass(i % 3 === 0 ? 30 : 0);
+    }
+    await world.pass(1_000);
+    assert.ok(outcomes.every((outcome) => passed(outcome) || refused(outcome)));
+    assert.equal(outcomes.filter(passed).length, 10);
+  });
+}
+
+test('a place that comes back from a refused request is not used twice', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.tuple(fc.nat(1), fc.nat(4), fc.nat(20)), { minLength: 20, maxLength: 80 }),
+      async (arrivals) => {
+        const world = new World(2);
+        const outcomes: Outcome[] = [];
+        const all = countOf(12, 600_000, 'all');
+        for (const [process, key, gap] of arrivals) {
+          world.request(process, [all, countOf(3, 600_000, `k${key}`)], outcomes);
+          await world.pass(gap);
+        }
+        await world.pass(700);
+        assert.ok(outcomes.filter(passed).length <= 12);
+      },
+    ),
+    { numRuns: 30 },
+  );
+});
+
+test('who is busy never waits at the end of a lease', async () => {
+  const world = new World(1);
+  const held: number[] = [];
+  for (let ms = 0; ms < 400; ms++) {
+    for (let i = 0; i < 10; i++) {
+      const { ticket } = world.request(0, [countOf(1_000_000, 60_000)]);
+      if (ticket !== null) held.push(ms);
+    }
+    await world.pass(1);
+  }
+  assert.ok(held.length > 0, 'the first has to wait for the desk');
+  assert.deepEqual(
+    held.filter((ms) => ms > 100),
+    [],
+  );
+});
+
 test('in no window of the period more pass than the limit, and who stays below it is never refused', async () => {
   await fc.assert(
     fc.asyncProperty(

@@ -8,9 +8,10 @@ import type { Clock } from '../../shared/clock.ts';
 import type { Decision } from '../../shared/routing/decision.ts';
 import type { RateCount } from '../../shared/routing/rate.ts';
 import type { FromServing, ToServing } from '../link/messages.ts';
+import { askOf, type Entry, entryOf } from './entry.ts';
 import { Ledger } from './ledger.ts';
 import { limited, withLimitFields } from './limit-fields.ts';
-import { type Held, Ticket } from './ticket.ts';
+import { type Held, type Taken, Ticket } from './ticket.ts';
 
 export { type Held, Ticket } from './ticket.ts';
 
@@ -29,39 +30,9 @@ const SILENT_MS = 300;
 const SHORTEST_LEASE_MS = 5;
 const LONGEST_LEASE_MS = 50;
 const LEASE_PART = 32;
-const MAX_EXTRA = 10_000;
 const MAX_LATE = 100;
 /** Looked at when one has to be forgotten. */
 const SAMPLES = 16;
-/** Requests of a new key that need not wait for the desk: this part of the limit, over all that may serve it. */
-const CREDIT_PART = 20 * 4;
-
-interface Entry {
-  readonly key: string;
-  /** Place in the dense list. */
-  index: number;
-  limit: number;
-  periodMs: number;
-  /** Places at hand, and until when. */
-  tokens: number;
-  leaseUntil: number;
-  slot: number;
-  sharedSlot: number;
-  /** Requests that passed on credit and are not accounted for yet; how many more may. */
-  debt: number;
-  credit: number;
-  /** What the desk said was left, less what passed since. */
-  left: number;
-  resetAt: number;
-  closedUntil: number;
-  /** When a closed one is asked for once more: places at hand elsewhere may have come back unused by then. */
-  recheckAt: number;
-  /** Requests since the last ask. */
-  used: number;
-  dirty: boolean;
-  asked: boolean;
-  waiting: Ticket[];
-}
 
 type Verdict = 'pass' | 'limited' | 'hold';
 
@@ -174,7 +145,10 @@ export class RateGate {
       const verdict = this.#place(entry, now);
       if (verdict === 'hold') return this.#hold(entry, told, counts, at, held, ticket, address);
       const refusal = this.#settle(verdict, entry, count, decision, now, address);
-      if (refusal !== null) return refusal;
+      if (refusal !== null) {
+        if (at > 0) this.#giveBackAll(counts, at, ticket?.taken ?? null, now);
+        return refusal;
+      }
       if (!count.dryRun) told = tell(told, count, entry.left, entry.resetAt - now);
     }
     return told;
@@ -195,6 +169,7 @@ export class RateGate {
   }
 
   #place(entry: Entry, now: number): Verdict {
+    entry.taken = null;
     if (now < entry.closedUntil) {
       if (now >= entry.recheckAt) {
         entry.recheckAt = Number.POSITIVE_INFINITY;
@@ -207,13 +182,15 @@ export class RateGate {
       entry.tokens--;
       entry.left--;
       if (entry.tokens === 0) this.#leased.delete(entry);
-      if (entry.left > 0 && entry.tokens <= entry.used >> 1) this.#say(entry);
+      entry.taken = 'token';
+      if (entry.left > 0 && isShort(entry, now)) this.#say(entry);
       return 'pass';
     }
     if (entry.credit > 0 && !this.#silent) {
       entry.credit--;
       entry.left--;
       entry.debt++;
+      entry.taken = 'credit';
       this.#say(entry);
       return 'pass';
     }
@@ -231,7 +208,12 @@ export class RateGate {
     entry.left = grant.left;
     entry.resetAt = now + grant.resetMs;
     // The desk is not told later: what passed would count from then on, and close the limit too long.
-    if (grant.granted > 0) return 'pass';
+    if (grant.granted > 0) {
+      entry.taken = 'alone';
+      entry.aloneSlot = grant.slot;
+      return 'pass';
+    }
+    entry.taken = null;
     entry.closedUntil = now + grant.resetMs;
     return 'limited';
   }
@@ -246,6 +228,7 @@ export class RateGate {
     address: string,
   ): Ticket {
     const waiting = ticket ?? new Ticket(decision, counts, address, held);
+    if (at > 0) waiting.taken = this.#takenBy(counts, at, waiting.taken);
     waiting.at = at;
     waiting.decision = decision;
     entry.waiting.push(waiting);
@@ -268,6 +251,7 @@ export class RateGate {
     entry.resetAt = now + resetMs;
     const lease = Math.max(SHORTEST_LEASE_MS, Math.min(LONGEST_LEASE_MS, entry.periodMs / LEASE_PART));
     entry.leaseUntil = now + lease;
+    entry.renewAt = now + lease / 2;
     if (granted > 0) this.#leased.add(entry);
     const { waiting } = entry;
     entry.waiting = [];
@@ -277,6 +261,7 @@ export class RateGate {
       if (entry.tokens > 0) this.#takePlace(entry, ticket, now);
       else if (left === 0) {
         this.#close(entry, now, resetMs);
+        entry.taken = null;
         this.#resume(ticket, 'limited', entry, now);
       } else {
         // It came after the ask.
@@ -299,6 +284,7 @@ export class RateGate {
   #takePlace(entry: Entry, ticket: Ticket, now: number): void {
     entry.tokens--;
     entry.left--;
+    entry.taken = 'token';
     if (entry.tokens === 0) this.#leased.delete(entry);
     this.#resume(ticket, 'pass', entry, now);
   }
@@ -309,15 +295,52 @@ export class RateGate {
     const count = counts[at] as RateCount;
     const refusal = this.#settle(verdict, entry, count, decision, now, address);
     if (refusal !== null) {
+      this.#giveBackAll(counts, at, ticket.taken, now);
       held.onCounted(refusal);
       return;
     }
+    if (at + 1 < counts.length) ticket.taken = this.#takenBy(counts, at + 1, ticket.taken);
     const told = count.dryRun ? decision : tell(decision, count, entry.left, entry.resetAt - now);
     const next = this.#countFrom(told, counts, at + 1, held, ticket, address);
     if (!(next instanceof Ticket)) held.onCounted(next);
   }
 
-  #entry({ rate, key }: RateCount): Entry {
+  /** What a request has taken by its counts before `to`; `known`: by the first of them, before it was held. */
+  #takenBy(counts: readonly RateCount[], to: number, known: readonly Taken[] | null): readonly Taken[] {
+    const all: Taken[] = known === null ? [] : [...known];
+    // In range: `to` is at most the length.
+    for (let at = all.length; at < to; at++)
+      all.push(this.#entries.get((counts[at] as RateCount).key)?.taken ?? null);
+    return all;
+  }
+
+  /** A later rule refuses the request: what it took by those before `to` is for others. */
+  #giveBackAll(counts: readonly RateCount[], to: number, known: readonly Taken[] | null, now: number): void {
+    for (let at = 0; at < to; at++) {
+      const entry = this.#entries.get((counts[at] as RateCount).key);
+      if (entry === undefined) continue;
+      this.#giveBack(entry, known !== null && at < known.length ? (known[at] as Taken) : entry.taken, now);
+    }
+  }
+
+  #giveBack(entry: Entry, taken: Taken, now: number): void {
+    if (taken === null) return;
+    entry.left++;
+    if (taken === 'alone') this.#alone.giveBack(entry.key, entry.aloneSlot, 1);
+    else if (taken === 'credit' && entry.debt > 0) {
+      entry.debt--;
+      entry.credit++;
+    } else if (now < entry.leaseUntil) {
+      entry.tokens++;
+      this.#leased.add(entry);
+    } else {
+      this.#back.push([entry.key, entry.slot, entry.sharedSlot, 1]);
+      this.#flushSoon();
+    }
+  }
+
+  #entry(count: RateCount): Entry {
+    const { rate, key } = count;
     const known = this.#entries.get(key);
     if (known !== undefined) {
       if (known.limit !== rate.requests) {
@@ -328,26 +351,7 @@ export class RateGate {
       return known;
     }
     if (this.#entries.size >= MAX_ENTRIES) this.#evict();
-    const entry: Entry = {
-      key,
-      index: this.#list.length,
-      limit: rate.requests,
-      periodMs: rate.periodMs,
-      tokens: 0,
-      leaseUntil: 0,
-      slot: 0,
-      sharedSlot: -1,
-      debt: 0,
-      credit: Math.floor(rate.requests / (CREDIT_PART * Math.max(1, this.#options.processes))),
-      left: rate.requests,
-      resetAt: 0,
-      closedUntil: 0,
-      recheckAt: Number.POSITIVE_INFINITY,
-      used: 0,
-      dirty: false,
-      asked: false,
-      waiting: [],
-    };
+    const entry = entryOf(count, this.#list.length, this.#options.processes);
     this.#entries.set(key, entry);
     this.#list.push(entry);
     return entry;
@@ -471,16 +475,9 @@ export class RateGate {
   }
 }
 
-function askOf(entry: Entry): Ask['asks'][number] {
-  const waiting = entry.waiting.length;
-  // Whoever came alone may stay alone: only a second request says that more are to come.
-  const extra = Math.min(MAX_EXTRA, Math.max(0, Math.max(entry.used, waiting) - 1) * 2);
-  const { key, limit, periodMs, debt } = entry;
-  entry.debt = 0;
-  entry.used = 0;
-  entry.dirty = false;
-  entry.asked = true;
-  return [key, limit, periodMs, waiting, extra, debt];
+/** Whether it would soon have no place at hand. */
+function isShort(entry: Entry, now: number): boolean {
+  return entry.tokens <= entry.used >> 1 || (now >= entry.renewAt && entry.used > 1);
 }
 
 function tell(decision: Decision, count: RateCount, left: number, resetMs: number): Decision {

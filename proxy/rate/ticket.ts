@@ -2,6 +2,9 @@
 import type { Decision } from '../../shared/routing/decision.ts';
 import type { RateCount } from '../../shared/routing/rate.ts';
 
+/** What a request has passed by; null when it took nothing. */
+export type Taken = 'token' | 'credit' | 'alone' | null;
+
 /** Whose request is held. */
 export interface Held {
   /** Called once, later, unless the ticket was cancelled: what becomes of the request. */
@@ -19,6 +22,8 @@ export class Ticket {
   readonly held: Held;
   /** Which of the counts it waits for. */
   at = 0;
+  /** By what it passed the counts before; null while it has passed none. */
+  taken: readonly Taken[] | null = null;
 
   constructor(decision: Decision, counts: readonly RateCount[], address: string, held: Held) {
     this.decision = decision;
