@@ -61,6 +61,10 @@ export class Outbox {
    * beyond Latin-1 are sent as UTF-8.
    */
   value(value: string): void {
+    if (isPlain(value)) {
+      this.text(value);
+      return;
+    }
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
     const clean = value.replace(/[\x00-\x08\x0a-\x1f\x7f]/g, ' ');
     this.#room(3 * clean.length);
@@ -99,6 +103,15 @@ export class Outbox {
     returnBlock(this.#block);
     this.#block = takeBlock(size);
   }
+}
+
+/** Nothing but printable ASCII and tabs. */
+function isPlain(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if ((code < 32 && code !== 9) || code > 126) return false;
+  }
+  return true;
 }
 
 function isLatin1(text: string): boolean {

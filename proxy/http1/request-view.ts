@@ -8,6 +8,7 @@ import type { PickRequest } from '../upstream/contract.ts';
 import { canonicalHost } from './authority.ts';
 import { asciiBytes, equalBytes } from './bytes.ts';
 import type { ClientIdentity } from './client-identity.ts';
+import type { FieldLines } from './field-lines.ts';
 import type { RequestHead } from './request-head.ts';
 
 const NO_IDENTITY: ClientIdentity = { address: '', secure: false, port: 0 };
@@ -22,6 +23,8 @@ export class HttpRequestView implements RequestView, PickRequest {
   tls: TlsOfRequest | null = null;
   readonly #head: RequestHead;
   #target: string | null = null;
+  /** A bit for each length that names of its fields have (modulo 32); 0 until it is asked for. */
+  #lengths = 0;
   #host: string | null = null;
   #hostBytes: Buffer = Buffer.alloc(0);
 
@@ -34,6 +37,7 @@ export class HttpRequestView implements RequestView, PickRequest {
     this.identity = identity;
     this.now = now;
     this.#target = null;
+    this.#lengths = 0;
     const head = this.#head;
     const { buffer, base } = head.fields;
     const start = base + head.authorityStart;
@@ -85,6 +89,9 @@ export class HttpRequestView implements RequestView, PickRequest {
 
   header(name: string): string | undefined {
     const fields = this.#head.fields;
+    if (this.#lengths === 0) this.#lengths = lengthsOf(fields);
+    // Most that is asked for is not there.
+    if ((this.#lengths & (1 << (name.length & 31))) === 0) return undefined;
     const bytes = nameBytes(name);
     let value: string | undefined;
     for (let i = 0; i < fields.count; i++) {
@@ -94,6 +101,12 @@ export class HttpRequestView implements RequestView, PickRequest {
     }
     return value;
   }
+}
+
+function lengthsOf(fields: FieldLines): number {
+  let lengths = 0;
+  for (let i = 0; i < fields.count; i++) lengths |= 1 << ((fields.nameEnd(i) - fields.nameStart(i)) & 31);
+  return lengths;
 }
 
 function nameBytes(name: string): Uint8Array {

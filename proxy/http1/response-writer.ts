@@ -82,6 +82,11 @@ export function changesField(changes: FieldChanges | null, name: string): boolea
   return changes.remove.has(name) || changes.set.some(([set]) => set === name);
 }
 
+/** `changes` where it removes or replaces any field; null where an answer keeps all it has. */
+export function takingAway(changes: FieldChanges | null): FieldChanges | null {
+  return changes === null || (changes.set.length === 0 && changes.remove.size === 0) ? null : changes;
+}
+
 /** Whether the route has a date of its own: an answer has one. */
 export function setsDate(changes: FieldChanges | null): boolean {
   return changes?.set.some(([name]) => name === 'date') ?? false;
@@ -96,7 +101,8 @@ function writeStatusLine(out: Outbox, head: ResponseHead): void {
 }
 
 function copyFields(out: Outbox, answer: ResponseWriting): void {
-  const { head, changes } = answer;
+  const { head } = answer;
+  const changes = takingAway(answer.changes);
   const { fields } = head;
   const { buffer, base } = fields;
   let runStart = -1;

@@ -7,7 +7,7 @@ import { httpDate } from '../http1/date.ts';
 import * as kind from '../http1/field-kinds.ts';
 import type { FieldLines } from '../http1/field-lines.ts';
 import type { ResponseFraming, ResponseHead } from '../http1/response-head.ts';
-import { changesField, isFramingName, setsDate } from '../http1/response-writer.ts';
+import { changesField, isFramingName, setsDate, takingAway } from '../http1/response-writer.ts';
 import type { PageAnswer } from '../pages/contract.ts';
 import type { HpackEncoder } from './hpack-encoder.ts';
 import type { Trailer } from './sender.ts';
@@ -70,13 +70,14 @@ function encodeFields(
 ): void {
   const { fields } = head;
   const { buffer, base } = fields;
+  const taking = takingAway(changes);
   let dates = 0;
   for (let i = 0; i < fields.count; i++) {
     const known = fields.kinds[i] as number;
     if (kind.DROP_FROM_RESPONSE[known] === 1 && !(known === kind.TRAILER && trailers)) continue;
     if (known === kind.CONTENT_LENGTH && (head.status === 204 || head.informational)) continue;
     if (known === kind.DATE && dates++ > 0) continue;
-    if (changes !== null && changesField(changes, fields.name(i).toLowerCase())) continue;
+    if (taking !== null && changesField(taking, fields.name(i).toLowerCase())) continue;
     encoder.field(
       buffer,
       base + fields.nameStart(i),
