@@ -6,7 +6,7 @@ import { Outbox } from '../http1/outbox.ts';
 import { RequestHead } from '../http1/request-head.ts';
 import { HttpRequestView } from '../http1/request-view.ts';
 import { writeRequestHead } from '../http1/request-writer.ts';
-import { copyRequest } from './copied-request.ts';
+import { SharedRequest } from './copied-request.ts';
 
 const IDENTITY = { address: '192.0.2.1', secure: true, port: 443 };
 
@@ -44,23 +44,25 @@ function written(request: Parameters<typeof writeRequestHead>[1]): string {
   return text;
 }
 
-test('a copy is sent as the request itself would be, after that is gone', () => {
+test('is sent as the request itself would be, also after that is gone', () => {
   const { request, head } = original(['Accept: */*', 'Connection: X-Hop', 'X-Hop: 1', 'Cookie: a=1']);
   const wanted = written(request);
   assert.match(wanted, /X-Client-Cert: one/);
-  const copy = copyRequest(request, null);
+  const shared = new SharedRequest(request, null);
+  assert.equal(written(shared), wanted);
+  assert.equal(shared.copy(), true);
   head.fields.buffer.fill(0);
-  assert.notEqual(copy, null);
-  assert.equal(copy && written(copy), wanted);
-  assert.equal(copy?.view.target, '/page?q');
-  assert.equal(copy?.view.address, '192.0.2.1');
+  head.fields.free();
+  assert.equal(written(shared), wanted);
+  assert.equal(shared.view.target, '/page?q');
+  assert.equal(shared.view.address, '192.0.2.1');
 });
 
 test('conditions of the visitor are left out, those of the stored answer put in', () => {
   const { request } = original(['If-None-Match: "mine"', 'If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT']);
-  assert.doesNotMatch(written(copyRequest(request, null) as never), /if-/i);
+  assert.doesNotMatch(written(new SharedRequest(request, null)), /if-/i);
   const kept = { status: 200, field: (name: string) => (name === 'etag' ? '"kept"' : undefined) };
-  const text = written(copyRequest(request, kept) as never);
+  const text = written(new SharedRequest(request, kept));
   assert.match(text, /if-none-match: "kept"\r\n/);
   assert.doesNotMatch(text, /mine|if-modified-since/i);
 });

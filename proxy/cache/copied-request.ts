@@ -1,6 +1,7 @@
 /**
- * A request as it is sent for several: a copy that outlives the visitor whose request it was. Conditions of that
- * visitor are left out, and those of a stored answer that is asked for anew are put in (RFC 9111 §4.3.1).
+ * A request as it is sent for several. Conditions of the visitor whose request it is are left out, and those of a
+ * stored answer that is asked for anew are put in (RFC 9111 §4.3.1). It is that visitor's own as long as the visitor
+ * stays, and a copy from then on.
  */
 import type { FieldChanges, Forward } from '../../shared/routing/decision.ts';
 import type { OutgoingRequest } from '../http1/answer-source.ts';
@@ -13,38 +14,45 @@ import type { AnswerHead } from './rules.ts';
 const NO_CHANGES: FieldChanges = { set: [], add: [], remove: new Set() };
 const CONDITIONS = ['if-none-match', 'if-modified-since'] as const;
 
-export interface CopiedRequest extends OutgoingRequest {
-  readonly view: HttpRequestView;
-}
+/** Whose request it is. */
+type Original = OutgoingRequest & { readonly view: HttpRequestView };
 
-/** `kept`: the answer that is asked for anew, or null. Null when the head cannot be copied. */
-export function copyRequest(
-  from: OutgoingRequest & { readonly view: HttpRequestView },
-  kept: AnswerHead | null,
-): CopiedRequest | null {
-  const { visitor, view, requestId, via, startedAt } = from;
-  const { fields } = visitor.head;
-  const bytes = Buffer.from(fields.buffer.subarray(fields.base, fields.base + visitor.head.length));
-  const head = new RequestHead();
-  if (
-    head.parse(bytes, 0, bytes.length, { headSize: bytes.length + 1, fields: fields.count + 1 }) !== COMPLETE
-  )
-    return null;
-  const copiedView = new HttpRequestView(head);
-  copiedView.begin(view.identity, view.now);
-  const { protocol, identity, trusted, peer, forwarding, clientFields = '' } = visitor;
-  // Whatever a source has the copy must have: what tells the backend who asks above all.
-  const source: Required<RequestSource> = {
-    ...{ protocol, head, identity, trusted, peer, forwarding, clientFields },
-  };
-  return {
-    visitor: source,
-    view: copiedView,
-    requestId,
-    via,
-    startedAt,
-    decision: withConditions(from.decision, copiedView, kept),
-  };
+export class SharedRequest implements OutgoingRequest {
+  visitor: RequestSource;
+  view: HttpRequestView;
+  readonly requestId: string;
+  readonly via: boolean;
+  readonly startedAt: number;
+  readonly decision: Forward;
+
+  /** `kept`: the answer that is asked for anew, or null. */
+  constructor(from: Original, kept: AnswerHead | null) {
+    this.visitor = from.visitor;
+    this.view = from.view;
+    this.requestId = from.requestId;
+    this.via = from.via;
+    this.startedAt = from.startedAt;
+    this.decision = withConditions(from.decision, from.view, kept);
+  }
+
+  /** The visitor leaves, or will before the request is over. False when the head cannot be copied. */
+  copy(): boolean {
+    const { visitor, view } = this;
+    const { fields } = visitor.head;
+    const bytes = Buffer.from(fields.buffer.subarray(fields.base, fields.base + visitor.head.length));
+    const head = new RequestHead();
+    const limits = { headSize: bytes.length + 1, fields: fields.count + 1 };
+    if (head.parse(bytes, 0, bytes.length, limits) !== COMPLETE) return false;
+    const { protocol, identity, trusted, peer, forwarding, clientFields = '' } = visitor;
+    // Whatever a source has the copy must have: what tells the backend who asks above all.
+    const source: Required<RequestSource> = {
+      ...{ protocol, head, identity, trusted, peer, forwarding, clientFields },
+    };
+    this.visitor = source;
+    this.view = new HttpRequestView(head);
+    this.view.begin(view.identity, view.now);
+    return true;
+  }
 }
 
 function withConditions(decision: Forward, view: HttpRequestView, kept: AnswerHead | null): Forward {

@@ -15,11 +15,13 @@ import { logFailure } from '../observe/failure.ts';
 import type { EndedBy, Phase } from '../observe/record.ts';
 import type { Environment } from '../serving/environment.ts';
 import { KeptBody } from './body.ts';
-import type { CopiedRequest } from './copied-request.ts';
+import type { SharedRequest } from './copied-request.ts';
+import { HeadInPlace } from './head-in-place.ts';
 import { KeptHead } from './kept-head.ts';
 import type { Plan } from './plan.ts';
 import type { Carrier, Pins, Readable, Reader } from './reader.ts';
-import { isShareable, isStream, servesError, type Terms, termsOf, useOf } from './rules.ts';
+import { Renewal } from './renewal.ts';
+import { type AnswerHead, isShareable, isStream, servesError, type Terms, termsOf, useOf } from './rules.ts';
 import type { ServiceAnswers } from './service-answers.ts';
 import { type Selecting, StoredAnswer, selectingOf, selects } from './store.ts';
 
@@ -41,7 +43,7 @@ export class Flight implements AnswerReceiver, Carrier {
   readonly plan: Plan;
   readonly #environment: Environment;
   readonly #service: ServiceAnswers;
-  readonly #request: CopiedRequest;
+  readonly #request: SharedRequest;
   /** The stored answer that is asked for anew. */
   readonly #kept: StoredAnswer | null;
   readonly #upstream: UpstreamRequest;
@@ -50,9 +52,11 @@ export class Flight implements AnswerReceiver, Carrier {
   #leader: Reader | null;
   #mode: Mode = 'waiting';
   #answer: (Readable & { length: number; pins: Pins | null }) | null = null;
+  /** The head of the answer as it came, within the event that brought it. */
+  #arriving: ResponseHead | null = null;
   #terms: Terms | null = null;
   #selecting: Selecting = [];
-  #renewal: KeptHead | null = null;
+  #renewal: Renewal | null = null;
   /** The stored answer was purged or overtaken meanwhile: what comes is not stored. */
   #forgotten = false;
   #taken = 0;
@@ -64,7 +68,7 @@ export class Flight implements AnswerReceiver, Carrier {
   constructor(
     environment: Environment,
     service: ServiceAnswers,
-    request: CopiedRequest,
+    request: SharedRequest,
     plan: Plan,
     leader: Reader | null,
     kept: StoredAnswer | null,
@@ -77,12 +81,7 @@ export class Flight implements AnswerReceiver, Carrier {
     this.#leader = leader;
     this.#upstream = new UpstreamRequest(environment, request, this);
     this.#requestAt = environment.clock.now();
-    this.#reason =
-      kept === null
-        ? (service.store?.missOf(plan.uri, plan.key, request.view) ?? 'uri-miss')
-        : kept.isFresh(environment.clock.monotonic())
-          ? 'request'
-          : 'stale';
+    this.#reason = service.reasonFor(plan, request.view, kept);
     if (leader !== null) {
       this.#readers.add(leader);
       leader.joined(this);
@@ -133,10 +132,18 @@ export class Flight implements AnswerReceiver, Carrier {
 
   left(reader: Reader): void {
     this.#readers.delete(reader);
-    if (this.#leader === reader) this.#leader = null;
-    if (this.#readers.size > 0) return;
-    this.#giveBack();
-    if (this.#mode !== 'over' && !this.#goesOn) this.#end();
+    const led = this.#leader === reader;
+    if (led) this.#leader = null;
+    if (this.#readers.size === 0) {
+      this.#giveBack();
+      if (this.#mode === 'over') return;
+      if (!this.#goesOn) {
+        this.#end();
+        return;
+      }
+    }
+    // From its head on an answer needs nothing of the request.
+    if (led && this.#mode === 'waiting' && !this.#request.copy()) this.onBroken('internal', 'proxy');
   }
 
   /** The visitor who is followed, or gets the answer directly, takes more. */
@@ -167,12 +174,13 @@ export class Flight implements AnswerReceiver, Carrier {
     const kept = this.#kept;
     if (kept !== null && ERRORS.has(head.status) && this.#standIn()) return false;
     this.#responseAt = clock.now();
-    const answer = KeptHead.of(head, this.#responseAt);
     if (kept !== null && head.status === 304) {
       this.#mode = 'renewing';
-      this.#renewal = answer;
+      const says = KeptHead.of(head, this.#responseAt);
+      this.#renewal = new Renewal(kept, says, this.#request.view, `kontrol; fwd=${this.#reason}`);
       return false;
     }
+    const answer = new HeadInPlace(head, this.#responseAt);
     const length =
       framing === 'none' && !this.plan.headOnly ? 0 : framing === 'chunked' ? -1 : head.contentLength;
     const bodyLength = this.plan.headOnly ? 0 : length;
@@ -193,8 +201,11 @@ export class Flight implements AnswerReceiver, Carrier {
       }
     }
     this.#mode = 'shared';
-    this.#answer = { head: answer, body: new KeptBody(), length, pins: null };
-    if (bodyLength > 0) this.#answer.body.reserve(bodyLength);
+    this.#answer = { head: KeptHead.of(head, this.#responseAt), body: new KeptBody(), length, pins: null };
+    if (bodyLength > 0) {
+      this.#answer.body.reserve(bodyLength);
+      if (framing === 'length' && this.#leader?.takesAll === true) this.#arriving = head;
+    }
     return false;
   }
 
@@ -221,6 +232,7 @@ export class Flight implements AnswerReceiver, Carrier {
   flushAnswer(): boolean {
     if (this.#mode === 'direct') return this.#leader?.asker.flushAnswer() ?? true;
     if (this.#mode !== 'shared' && this.#mode !== 'followed') return true;
+    this.#serveLeader();
     this.#serveAll();
     return this.#mode !== 'followed' || this.#isNear();
   }
@@ -231,6 +243,8 @@ export class Flight implements AnswerReceiver, Carrier {
       return;
     }
     this.#service.landed(this);
+    // Before the connection, and with it the head, may serve another request.
+    this.#serveLeader();
     const answer = this.#answer;
     if (answer === null) return;
     answer.body.finish();
@@ -260,15 +274,11 @@ export class Flight implements AnswerReceiver, Carrier {
 
   onUnanswered(cause: CauseCode, phase: Phase, endedBy: EndedBy, options?: PageOptions): void {
     if (this.#standIn()) return;
-    const readers = [...this.#readers];
-    this.#end();
-    for (const reader of readers) reader.unanswered(cause, phase, endedBy, options);
+    for (const reader of this.#endForAll()) reader.unanswered(cause, phase, endedBy, options);
   }
 
   onBroken(cause: CauseCode, endedBy: EndedBy): void {
-    const readers = [...this.#readers];
-    this.#end();
-    for (const reader of readers) reader.broken(cause, endedBy);
+    for (const reader of this.#endForAll()) reader.broken(cause, endedBy);
   }
 
   pauseBody(): void {}
@@ -278,9 +288,7 @@ export class Flight implements AnswerReceiver, Carrier {
     logFailure(this.#environment.log, error, this.#request.requestId);
     // What was being composed is sent by nobody.
     requestOutbox.begin(0);
-    const readers = [...this.#readers];
-    this.#end();
-    for (const reader of readers) {
+    for (const reader of this.#endForAll()) {
       if (reader.began) reader.broken('internal', 'proxy');
       else reader.unanswered('internal', 'wait', 'proxy');
     }
@@ -295,7 +303,7 @@ export class Flight implements AnswerReceiver, Carrier {
       : Math.max(MAX_SHARED, cache.size / LARGEST_PART);
   }
 
-  #termsOf(answer: KeptHead): Terms | null {
+  #termsOf(answer: AnswerHead): Terms | null {
     const { cache } = this.#service.config;
     if (cache === null || !this.plan.caches || this.plan.headOnly || this.#forgotten) return null;
     const times = { requestAt: this.#requestAt, responseAt: this.#responseAt };
@@ -381,6 +389,16 @@ export class Flight implements AnswerReceiver, Carrier {
     for (const reader of [...this.#readers]) this.#serve(reader);
   }
 
+  /** The leader gets the head as it came, while that stands there; the end of the answer comes with the others'. */
+  #serveLeader(): void {
+    const head = this.#arriving;
+    const leader = this.#leader;
+    this.#arriving = null;
+    if (head === null || leader === null || leader.over || this.#answer === null) return;
+    const cacheStatus = this.#statusFor(false);
+    leader.readArriving(this.#answer, head, { ageSeconds: null, cacheStatus, outcome: 'miss' });
+  }
+
   #serve(reader: Reader): void {
     const answer = this.#answer;
     if (answer === null || reader.over) return;
@@ -418,57 +436,33 @@ export class Flight implements AnswerReceiver, Carrier {
   /** The stored answer is given although it is stale, because a new one cannot be had. */
   #standIn(): boolean {
     const kept = this.#kept;
-    if (kept === null || this.#mode !== 'waiting') return false;
+    if (kept === null || this.#forgotten || this.#mode !== 'waiting') return false;
     if (!servesError(kept.terms, kept.ageMs(this.#environment.clock.monotonic()))) return false;
-    const readers = [...this.#readers];
-    this.#end();
-    for (const reader of readers) {
+    for (const reader of this.#endForAll()) {
       if (useOf(kept.terms, 0, reader.plan.asked) === 'unusable') this.#service.alone(reader);
       else this.#service.serve(reader, kept, 'stale', '; detail=stale-if-error');
     }
     return true;
   }
 
-  /** RFC 9111 §4.3.4. */
   #renew(): void {
     const kept = this.#kept as StoredAnswer;
-    const renewal = this.#renewal as KeptHead;
     const readers = [...this.#readers];
-    const tag = renewal.field('etag');
+    const leader = this.#leader;
+    const renewal = this.#renewal as Renewal;
+    const { head } = renewal;
     this.#service.store?.remove(kept);
-    const other = tag !== undefined && tag !== kept.head.field('etag');
-    // What it says to one visitor (a cookie) goes into that one's head alone: others may be renewing the same answer.
-    const shareable = isShareable(renewal);
-    if (!other && shareable) {
-      kept.head = kept.head.updated(renewal);
-      const terms = this.#termsOf(kept.head);
-      kept.receivedAt = this.#environment.clock.monotonic();
-      if (terms !== null) {
-        kept.terms = terms;
-        this.#service.keep(kept, this.plan);
-      }
+    if (head !== null) {
+      const terms = this.#termsOf(head);
+      if (renewal.take(head, terms, this.#environment.clock.monotonic())) this.#service.keep(kept, this.plan);
     }
     for (const reader of readers) {
       this.#readers.delete(reader);
       reader.left();
-      if (!shareable && reader !== this.#leader) this.#service.alone(reader);
-      else if (other || !selects(kept.selecting, reader.asker.view)) this.#service.again(reader);
-      else this.#readRenewed(reader, kept, shareable ? null : renewal);
+      if (!renewal.shareable && reader !== leader) this.#service.alone(reader);
+      else if (!renewal.serves(reader)) this.#service.again(reader);
+      else renewal.serve(reader, this.#environment.clock.monotonic());
     }
-  }
-
-  /** Gives it the stored answer; `own`: with what the backend said to this visitor alone. */
-  #readRenewed(reader: Reader, kept: StoredAnswer, own: KeptHead | null): void {
-    const { body } = kept;
-    const ageMs = kept.ageMs(this.#environment.clock.monotonic());
-    reader.read(
-      { head: own === null ? kept.head : kept.head.updated(own), body, length: body.end, pins: kept },
-      {
-        ageSeconds: own === null ? Math.floor(ageMs / 1_000) : null,
-        cacheStatus: `kontrol; fwd=${this.#reason}; fwd-status=304`,
-        outcome: 'revalidated',
-      },
-    );
   }
 
   #take(bytes: number): boolean {
@@ -480,6 +474,12 @@ export class Flight implements AnswerReceiver, Carrier {
   #giveBack(): void {
     this.#service.budget.give(this.#taken);
     this.#taken = 0;
+  }
+
+  #endForAll(): readonly Reader[] {
+    const readers = [...this.#readers];
+    this.#end();
+    return readers;
   }
 
   /** Nothing is asked any more. Readers who read what is there are not touched. */

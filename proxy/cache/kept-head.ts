@@ -22,66 +22,91 @@ const NOT_FROM_304: ReadonlySet<string> = new Set(['content-encoding', 'content-
 /** What a 304 of ours has (RFC 9110 §15.4.5), beside fields that are not about the representation. */
 const NOT_IN_304 = /^content-(?!location$)/;
 
-export class KeptHead implements AnswerHead {
-  readonly status: number;
-  readonly #reason: string;
-  readonly #fields: readonly KeptField[];
-  readonly #byName = new Map<string, string>();
-  /** The last head that was made, and what for: within a second most are the same. */
-  #made: ResponseHead | null = null;
-  #madeFor = '';
+/** What the text of a kept head says, read when it is first asked for: most that is stored is never asked for. */
+class Content {
+  readonly reason: string;
+  readonly fields: readonly KeptField[];
+  readonly byName = new Map<string, string>();
 
-  private constructor(status: number, reason: string, fields: readonly KeptField[]) {
-    this.status = status;
-    this.#reason = reason;
-    this.#fields = fields;
+  constructor(reason: string, fields: readonly KeptField[]) {
+    this.reason = reason;
+    this.fields = fields;
     for (const { name, value } of fields) {
       const lower = name.toLowerCase();
-      const before = this.#byName.get(lower);
-      this.#byName.set(lower, before === undefined ? value : `${before}, ${value}`);
+      const before = this.byName.get(lower);
+      this.byName.set(lower, before === undefined ? value : `${before}, ${value}`);
     }
   }
 
   /** `now`: wall clock; an answer without Date gets one (RFC 9110 §6.6.1). */
-  static of(head: ResponseHead, now: number): KeptHead {
+  static of(head: ResponseHead, now: number): Content {
     const { fields } = head;
     const kept: KeptField[] = [];
     for (let i = 0; i < fields.count; i++) {
-      const known = fields.kinds[i] as number;
-      if (kind.DROP_FROM_RESPONSE[known] === 1 || LEFT_OUT.has(known)) continue;
-      kept.push({ name: fields.name(i), value: fields.value(i) });
+      if (isKept(fields.kinds[i] as number)) kept.push({ name: fields.name(i), value: fields.value(i) });
     }
     if (!head.hasDate) kept.push({ name: 'Date', value: httpDate(now) });
-    const reason = fields.text(head.statusStart, head.reasonEnd).trim().slice(4);
-    return new KeptHead(head.status, reason, kept);
+    return new Content(fields.text(head.statusStart, head.reasonEnd).trim().slice(4), kept);
+  }
+}
+
+export class KeptHead implements AnswerHead {
+  readonly status: number;
+  /** Memory that it takes, about. */
+  readonly size: number;
+  #source: string | Content;
+  readonly #receivedAt: number;
+  /** The last head that was made, and what for: within a second most are the same. */
+  #made: ResponseHead | null = null;
+  #madeFor = '';
+
+  private constructor(status: number, size: number, source: string | Content, receivedAt: number) {
+    this.status = status;
+    this.size = size;
+    this.#source = source;
+    this.#receivedAt = receivedAt;
+  }
+
+  /** `now`: wall clock; an answer without Date gets one (RFC 9110 §6.6.1). */
+  static of(head: ResponseHead, now: number): KeptHead {
+    const { fields, length } = head;
+    return new KeptHead(head.status, sizeOf(fields.count, length), fields.text(0, length), now);
+  }
+
+  get #content(): Content {
+    const source = this.#source;
+    if (typeof source !== 'string') return source;
+    const head = parsed(source);
+    const content = Content.of(head, this.#receivedAt);
+    head.fields.free();
+    this.#source = content;
+    return content;
   }
 
   field(name: string): string | undefined {
-    return this.#byName.get(name);
-  }
-
-  /** Memory that it takes, about. */
-  get size(): number {
-    return this.#fields.reduce((sum, { name, value }) => sum + 3 * (name.length + value.length) + 64, 512);
+    return this.#content.byName.get(name);
   }
 
   /** With the fields of a 304 in place of those it has again (RFC 9111 §3.2). */
   updated(by: KeptHead): KeptHead {
-    const replaced = new Set([...by.#byName.keys()].filter((name) => !NOT_FROM_304.has(name)));
+    const { reason, fields } = this.#content;
+    const { fields: newer, byName } = by.#content;
+    const replaced = new Set([...byName.keys()].filter((name) => !NOT_FROM_304.has(name)));
     // Its age begins anew, whether the 304 says so or not.
-    const kept = this.#fields.filter(({ name }) => {
+    const kept = fields.filter(({ name }) => {
       const lower = name.toLowerCase();
       return !replaced.has(lower) && lower !== 'age';
     });
-    const fresh = by.#fields.filter(({ name }) => replaced.has(name.toLowerCase()));
-    return new KeptHead(this.status, this.#reason, [...kept, ...fresh]);
+    const all = [...kept, ...newer.filter(({ name }) => replaced.has(name.toLowerCase()))];
+    const bytes = all.reduce((sum, { name, value }) => sum + name.length + value.length, 0);
+    return new KeptHead(this.status, sizeOf(all.length, bytes), new Content(reason, all), this.#receivedAt);
   }
 
   /** The head for a visitor; `length` is that of the body, -1 while it is not known. `ageSeconds` is null for none. */
   answer(length: number, ageSeconds: number | null, cacheStatus: string): ResponseHead {
     const key = `${length} ${ageSeconds} ${cacheStatus}`;
     if (this.#made !== null && this.#madeFor === key) return this.#made;
-    const line = `HTTP/1.1 ${this.status} ${this.#reason}`;
+    const line = `HTTP/1.1 ${this.status} ${this.#content.reason}`;
     const bodiless = this.status === 204 || this.status === 304;
     const framing = length >= 0 && !bodiless ? [`Content-Length: ${length}`] : [];
     this.#made = this.#compose(line, ageSeconds, cacheStatus, framing, () => true);
@@ -131,7 +156,7 @@ export class KeptHead implements AnswerHead {
     wanted: (lowerName: string) => boolean,
   ): ResponseHead {
     let text = `${line}\r\n`;
-    for (const { name, value } of this.#fields) {
+    for (const { name, value } of this.#content.fields) {
       const lower = name.toLowerCase();
       if ((lower === 'age' && ageSeconds !== null) || !wanted(lower)) continue;
       text += `${name}: ${value}\r\n`;
@@ -142,6 +167,16 @@ export class KeptHead implements AnswerHead {
     for (const field of framing) text += `${field}\r\n`;
     return parsed(`${text}\r\n`);
   }
+}
+
+/** Whether a field of this kind is part of a kept head. */
+export function isKept(known: number): boolean {
+  return kind.DROP_FROM_RESPONSE[known] !== 1 && !LEFT_OUT.has(known);
+}
+
+/** Bytes of memory of so many fields with so much text. */
+function sizeOf(fields: number, text: number): number {
+  return 512 + 64 * fields + 3 * text;
 }
 
 function parsed(text: string): ResponseHead {

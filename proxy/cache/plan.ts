@@ -2,9 +2,10 @@
  * What sharing means for one request: whether it may take an answer that others get, wait for one under way, leave one
  * behind, and by what it is told apart from other requests. A request that may do nothing of that has no plan.
  */
-import type { Forward } from '../../shared/routing/decision.ts';
+import type { FieldChanges, Forward } from '../../shared/routing/decision.ts';
 import { normalisePath } from '../../shared/routing/path.ts';
 import * as kind from '../http1/field-kinds.ts';
+import type { RequestHead } from '../http1/request-head.ts';
 import type { HttpRequestView } from '../http1/request-view.ts';
 import type { RequestSource } from '../http1/request-writer.ts';
 import { parseCacheControl } from './cache-control.ts';
@@ -60,19 +61,24 @@ export function planOf(visitor: RequestSource, view: HttpRequestView, decision: 
   const target = decision.path === null ? view.target : decision.path + view.query;
   const key = keyOf(visitor, view, decision, coalesce?.headers ?? [], target);
   const uri = uriOf(visitor, view);
-  const forwarded = decision.path ?? view.rawPath;
   return {
     uri,
     key,
-    flight: alone ? null : flightOf(visitor, view, uri, key),
+    flight: alone ? null : flightOf(head, view, uri, key),
     build: decision.key.key,
-    paths: [...new Set([view.rawPath, forwarded].map(plain))],
+    paths: pathsOf(view.rawPath, decision.path),
     asked,
     headOnly: method === 'HEAD',
     caches: cache !== null,
     conditions,
     range: method === 'GET' ? range : undefined,
   };
+}
+
+function pathsOf(asked: string, forwarded: string | null): readonly string[] {
+  const path = plain(asked);
+  const other = forwarded === null ? path : plain(forwarded);
+  return other === path ? [path] : [path, other];
 }
 
 /** The path as purges name it: each in one way. */
@@ -82,8 +88,7 @@ export function plain(path: string): string {
 
 function askedFor(view: HttpRequestView, decision: Forward): AskedFor {
   // A request from before Cache-Control says the same by Pragma (RFC 9111 §5.4).
-  const said =
-    view.header('cache-control') ?? (/no-cache/i.test(view.header('pragma') ?? '') ? 'no-cache' : undefined);
+  const said = view.header('cache-control') ?? pragmaOf(view);
   return {
     control: parseCacheControl(said),
     // A certificate says who asks as much as a password does: RFC 9440 §2.4.
@@ -95,13 +100,24 @@ function askedFor(view: HttpRequestView, decision: Forward): AskedFor {
   };
 }
 
+function pragmaOf(view: HttpRequestView): string | undefined {
+  const pragma = view.header('pragma');
+  return pragma !== undefined && /no-cache/i.test(pragma) ? 'no-cache' : undefined;
+}
+
 /** What the visitor asked for; the host in lower case, with its port as it was given. */
 export function uriOf({ head }: RequestSource, view: HttpRequestView): string {
   const authority = head.text(head.authorityStart, head.authorityEnd).toLowerCase();
   return `${view.secure ? 'https' : 'http'}://${authority}${view.target}`;
 }
 
-/** Values are told apart from one another and from absent ones by their JSON. */
+/** What routes have, as text: made once. */
+const texts = new WeakMap<object, string>();
+
+/**
+ * A line for each part, and the target last. As many lines as the service has `headers` (with others its answers are
+ * forgotten) and as a trusted peer may say; values of fields, and JSON, never hold the end of one.
+ */
 function keyOf(
   visitor: RequestSource,
   view: HttpRequestView,
@@ -109,18 +125,35 @@ function keyOf(
   headers: readonly string[],
   target: string,
 ): string {
-  const { request, labels } = decision;
-  const changes = request === null ? null : [request.set, request.add, [...request.remove]];
-  const chosen = headers.map((name) => view.header(name) ?? null);
-  const trusted = visitor.trusted ? TRUSTED.map((name) => view.header(name) ?? null) : null;
-  return JSON.stringify([labels.domain, decision.key.key, view.port, target, changes, chosen, trusted]);
+  const { request, labels, key } = decision;
+  const changes = request === null ? '' : (texts.get(request) ?? remembered(request, changesText(request)));
+  const domain = texts.get(labels) ?? remembered(labels, JSON.stringify(labels.domain));
+  let text = `${key.key} ${view.port} ${visitor.trusted}\n${domain}\n${changes}`;
+  for (const name of headers) text += line(view.header(name));
+  if (visitor.trusted) for (const name of TRUSTED) text += line(view.header(name));
+  return `${text}\n${target}`;
+}
+
+function remembered(of: object, text: string): string {
+  texts.set(of, text);
+  return text;
+}
+
+function changesText({ set, add, remove }: FieldChanges): string {
+  return JSON.stringify([set, add, [...remove]]);
+}
+
+/** Tells an absent field from an empty one. */
+function line(value: string | undefined): string {
+  return value === undefined ? '\n-' : `\n+${value}`;
 }
 
 /**
- * What `Vary` names most often is taken in from the start; so is how often the request has been here: one that goes in
- * circles would wait for itself.
+ * What `Vary` names most often is taken in from the start; and how often the request has been here: in the second round
+ * of a circle it would wait for itself.
  */
-function flightOf({ head }: RequestSource, view: HttpRequestView, uri: string, key: string): string {
-  const fields = ['accept-encoding', 'cache-control', 'cookie'].map((name) => view.header(name) ?? null);
-  return JSON.stringify([head.method, head.passes, uri, fields, key]);
+function flightOf({ method, passes }: RequestHead, view: HttpRequestView, uri: string, key: string): string {
+  const encoding = line(view.header('accept-encoding'));
+  const others = line(view.header('cache-control')) + line(view.header('cookie'));
+  return `${method} ${passes}${encoding}${others}\n${uri}\n${key}`;
 }

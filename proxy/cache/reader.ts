@@ -49,6 +49,11 @@ export interface Shown {
 /** Handed on at once; a slow visitor is written to in such pieces. */
 const PIECE = 65_536;
 
+/** Who finds its answer. */
+export interface AnswerFinder {
+  begin(reader: Reader): void;
+}
+
 export class Reader implements AnswerSource, Timed {
   timerDue = 0;
   timerQueued = false;
@@ -60,7 +65,7 @@ export class Reader implements AnswerSource, Timed {
   notes: BackendNotes | null = null;
   /** How often it waited for an answer that it could not have. */
   attempts = 0;
-  readonly #begin: (reader: Reader) => void;
+  readonly #finder: AnswerFinder;
   readonly #environment: Environment;
   #carrier: Carrier | null = null;
   #answer: Readable | null = null;
@@ -71,12 +76,12 @@ export class Reader implements AnswerSource, Timed {
   readonly #pace = new ReaderPace();
   #pinned: Pins | null = null;
 
-  /** `begin` finds its answer, when the exchange is ready for it. */
-  constructor(environment: Environment, asker: Asker, plan: Plan, begin: (reader: Reader) => void) {
+  /** `finder` is asked when the exchange is ready for an answer. */
+  constructor(environment: Environment, asker: Asker, plan: Plan, finder: AnswerFinder) {
     this.#environment = environment;
     this.asker = asker;
     this.plan = plan;
-    this.#begin = begin;
+    this.#finder = finder;
   }
 
   /** Bytes of the body that it has taken. */
@@ -95,7 +100,7 @@ export class Reader implements AnswerSource, Timed {
   // From the exchange.
 
   start(): void {
-    this.#begin(this);
+    this.#finder.begin(this);
   }
 
   requestBody(): void {}
@@ -171,27 +176,56 @@ export class Reader implements AnswerSource, Timed {
     }
   }
 
-  /** Hands on what is there, as far as the visitor takes it. */
-  pump(): void {
+  /** It gets an answer as it is: no condition, range or method of it asks for less. */
+  get takesAll(): boolean {
+    const { headOnly, conditions, range } = this.plan;
+    return !headOnly && conditions === null && range === undefined;
+  }
+
+  /**
+   * Begins to read an answer of known length whose head came just now and is handed on as it came. Its end comes by
+   * `pump`, in a later call.
+   */
+  readArriving(answer: Readable, head: ResponseHead, { cacheStatus, outcome }: Shown): void {
     const { asker } = this;
+    this.outcome = outcome;
+    this.cacheStatus = cacheStatus === '' ? null : cacheStatus;
+    this.#began = true;
+    try {
+      this.#answer = answer;
+      this.#end = answer.length;
+      asker.onHead(head, 'length');
+      if (this.#handOn(answer.body) && this.#position === 0) asker.flushAnswer();
+    } catch (error) {
+      asker.onException(error);
+    }
+  }
+
+  /** Hands on what is there, as far as the visitor takes it, and ends with the answer. */
+  pump(): void {
     if (this.#answer === null || this.#over || this.#pace.blocked) return;
     const { body } = this.#answer;
     try {
-      for (;;) {
-        const until = Math.min(body.end, this.#end);
-        if (this.#position >= until) break;
-        const size = Math.min(PIECE, until - this.#position);
-        const piece = body.from(this.#position, this.#position + size);
-        this.#position += size;
-        asker.onBody(piece, 0, size);
-        if (asker.flushAnswer() || this.#over) continue;
-        if (this.#isComplete(body)) break;
-        if (this.#pace.block(asker.pendingBytes)) this.#awaitVisitor();
-        return;
-      }
-      if (!this.#over && this.#isComplete(body)) this.#complete();
+      if (this.#handOn(body) && !this.#over && this.#isComplete(body)) this.#complete();
     } catch (error) {
-      asker.onException(error);
+      this.asker.onException(error);
+    }
+  }
+
+  /** False when the visitor takes no more for now. */
+  #handOn(body: KeptBody): boolean {
+    const { asker } = this;
+    for (;;) {
+      const until = Math.min(body.end, this.#end);
+      if (this.#position >= until || this.#over) return true;
+      const size = Math.min(PIECE, until - this.#position);
+      const piece = body.from(this.#position, this.#position + size);
+      this.#position += size;
+      asker.onBody(piece, 0, size);
+      if (asker.flushAnswer() || this.#over) continue;
+      if (this.#isComplete(body)) return true;
+      if (this.#pace.block(asker.pendingBytes)) this.#awaitVisitor();
+      return false;
     }
   }
 

@@ -154,9 +154,22 @@ function initialAge(head: AnswerHead, { requestAt, responseAt }: Times): number 
   return Math.max(apparent, corrected);
 }
 
+/** Answers of one second have one date. */
+let lastDate = '';
+let lastDateAt: number | null = null;
+
 /** One of the three forms of RFC 9110 §5.6.7; null for anything else. */
 export function parseHttpDate(value: string | undefined): number | null {
-  if (value === undefined || !/^[A-Z][a-z]{2,8},? [\w :-]+$/.test(value)) return null;
+  if (value === undefined) return null;
+  if (value !== lastDate) {
+    lastDateAt = readHttpDate(value);
+    lastDate = value;
+  }
+  return lastDateAt;
+}
+
+function readHttpDate(value: string): number | null {
+  if (!/^[A-Z][a-z]{2,8},? [\w :-]+$/.test(value)) return null;
   // asctime has no zone; it means UTC all the same.
   const at = Date.parse(/GMT$/.test(value) ? value : `${value} GMT`);
   return Number.isNaN(at) ? null : at;

@@ -4,16 +4,17 @@
  */
 import { createHash } from 'node:crypto';
 import type { ResolvedCache, ResolvedCoalesce } from '../../shared/model/service.ts';
+import type { RequestView } from '../../shared/routing/decision.ts';
 import type { Environment } from '../serving/environment.ts';
 import { AloneRequest } from './alone.ts';
 import type { Budget } from './budget.ts';
-import { copyRequest } from './copied-request.ts';
+import { SharedRequest } from './copied-request.ts';
 import { Flight } from './flight.ts';
 import { Gate } from './gate.ts';
 import { type Plan, plain } from './plan.ts';
-import type { Reader } from './reader.ts';
+import type { AnswerFinder, Reader } from './reader.ts';
 import { useOf } from './rules.ts';
-import { Store, type StoredAnswer } from './store.ts';
+import { Store, type StoredAnswer, type Tally } from './store.ts';
 
 /** For so long nobody waits for an answer that turned out to be for one visitor. */
 const UNSHAREABLE_MS = 10_000;
@@ -27,26 +28,36 @@ export interface SharingConfig {
   readonly cache: ResolvedCache | null;
 }
 
-export class ServiceAnswers {
+export class ServiceAnswers implements AnswerFinder {
   config: SharingConfig;
   store: Store | null;
   readonly budget: Budget;
+  /** Bytes that are stored, of all services. */
+  readonly #tally: Tally;
   readonly #environment: Environment;
   /** Those that may be waited for. */
   readonly #joinable = new Map<string, Flight>();
   readonly #flights = new Set<Flight>();
-  /** By digest of the flight's name, until when (monotonic) nobody waits. In order of time. */
-  readonly #unshareable = new Map<string, number>();
+  /** By digest of the flight's name, until when (monotonic) nobody waits; and those noted before them. */
+  #unshareable = new Map<string, number>();
+  #unshareableBefore = new Map<string, number>();
   readonly #gate = new Gate();
   /** Called after something was stored; it may have to make room elsewhere. */
   readonly #onKept: () => void;
 
-  constructor(environment: Environment, config: SharingConfig, budget: Budget, onKept: () => void) {
+  constructor(
+    environment: Environment,
+    config: SharingConfig,
+    budget: Budget,
+    tally: Tally,
+    onKept: () => void,
+  ) {
     this.#environment = environment;
     this.config = config;
     this.budget = budget;
+    this.#tally = tally;
     this.#onKept = onKept;
-    this.store = config.cache === null ? null : new Store(config.cache.size);
+    this.store = config.cache === null ? null : new Store(config.cache.size, tally);
   }
 
   /** Requests under way, and places taken in the gate; for leak tests. */
@@ -59,7 +70,7 @@ export class ServiceAnswers {
     if (config.cache === null) {
       this.forget(() => true);
       this.store = null;
-    } else if (this.store === null) this.store = new Store(config.cache.size);
+    } else if (this.store === null) this.store = new Store(config.cache.size, this.#tally);
     else this.store.resize(config.cache.size);
   }
 
@@ -76,12 +87,12 @@ export class ServiceAnswers {
     }
     const request = plan.range === undefined ? this.#join(reader) : 'alone';
     if (request === 'joined') return;
-    const copy = request === 'alone' ? null : copyRequest(reader.asker, kept?.head ?? null);
-    if (copy === null) {
+    if (request === 'alone') {
       this.#goAlone(reader, () => {});
       return;
     }
-    const flight = new Flight(this.#environment, this, copy, plan, reader, kept);
+    const shared = new SharedRequest(reader.asker, kept?.head ?? null);
+    const flight = new Flight(this.#environment, this, shared, plan, reader, kept);
     this.#register(flight, request === 'lead' ? plan.flight : null);
     flight.start();
   }
@@ -97,6 +108,12 @@ export class ServiceAnswers {
   }
 
   // For a flight.
+
+  /** Why a backend is asked, as RFC 9211 §2.2 names it; `kept`: the stored answer that is asked for anew. */
+  reasonFor({ uri, key }: Plan, view: RequestView, kept: StoredAnswer | null): string {
+    if (kept === null) return this.store?.missOf(uri, key, view) ?? 'uri-miss';
+    return kept.isFresh(this.#environment.clock.monotonic()) ? 'request' : 'stale';
+  }
 
   /** Nobody joins it any more. */
   landed(flight: Flight): void {
@@ -144,12 +161,9 @@ export class ServiceAnswers {
   unshareable(plan: Plan, monotonic: number): void {
     if (plan.flight === null) return;
     const name = digest(plan.flight);
-    this.#unshareable.delete(name);
-    if (this.#unshareable.size >= MAX_UNSHAREABLE) {
-      for (const oldest of this.#unshareable.keys()) {
-        this.#unshareable.delete(oldest);
-        break;
-      }
+    if (this.#unshareable.size >= MAX_UNSHAREABLE / 2) {
+      this.#unshareableBefore = this.#unshareable;
+      this.#unshareable = new Map();
     }
     this.#unshareable.set(name, monotonic + UNSHAREABLE_MS);
   }
@@ -157,7 +171,7 @@ export class ServiceAnswers {
   /** Whether it is stored now. */
   keep(answer: StoredAnswer, plan: Plan): boolean {
     if (this.store?.put(answer) !== true) return false;
-    if (plan.flight !== null && this.#unshareable.size > 0) this.#unshareable.delete(digest(plan.flight));
+    if (plan.flight !== null && this.#anyUnshareable) this.#share(digest(plan.flight));
     this.#onKept();
     return true;
   }
@@ -221,9 +235,9 @@ export class ServiceAnswers {
   #refresh(reader: Reader, kept: StoredAnswer): void {
     const { plan } = reader;
     if (kept.refreshing || plan.headOnly || plan.range !== undefined) return;
-    const copy = copyRequest(reader.asker, kept.head);
-    if (copy === null) return;
-    const flight = new Flight(this.#environment, this, copy, plan, null, kept);
+    const request = new SharedRequest(reader.asker, kept.head);
+    if (!request.copy()) return;
+    const flight = new Flight(this.#environment, this, request, plan, null, kept);
     const free = plan.flight !== null && !this.#joinable.has(plan.flight);
     this.#register(flight, free ? plan.flight : null);
     flight.start();
@@ -248,13 +262,22 @@ export class ServiceAnswers {
   }
 
   #isUnshareable(flight: string): boolean {
-    if (this.#unshareable.size === 0) return false;
+    if (!this.#anyUnshareable) return false;
     const name = digest(flight);
-    const until = this.#unshareable.get(name);
+    const until = this.#unshareable.get(name) ?? this.#unshareableBefore.get(name);
     if (until === undefined) return false;
     if (until > this.#environment.clock.monotonic()) return true;
-    this.#unshareable.delete(name);
+    this.#share(name);
     return false;
+  }
+
+  get #anyUnshareable(): boolean {
+    return this.#unshareable.size + this.#unshareableBefore.size > 0;
+  }
+
+  #share(name: string): void {
+    this.#unshareable.delete(name);
+    this.#unshareableBefore.delete(name);
   }
 
   #goAlone(reader: Reader, onHead: () => void): void {

@@ -12,6 +12,7 @@ import { KeptHead } from './kept-head.ts';
 import { planOf, uriOf } from './plan.ts';
 import { Reader } from './reader.ts';
 import { ServiceAnswers } from './service-answers.ts';
+import { type Store, Tally } from './store.ts';
 
 /** Bytes of answers under way that are kept for more than one visitor, per process. */
 const MAX_UNDER_WAY = 64 * 1_048_576;
@@ -29,6 +30,7 @@ export class SharedAnswers implements AnswersForSeveral {
   readonly #environment: () => Environment;
   readonly #services = new Map<string, Known>();
   readonly #underWay = new Budget(MAX_UNDER_WAY);
+  readonly #stored = new Tally();
   readonly #maxStored: number;
   readonly #onInvalid: (service: string, uri: string) => void;
 
@@ -45,9 +47,7 @@ export class SharedAnswers implements AnswersForSeveral {
 
   /** Bytes of memory that stored answers take. */
   get bytes(): number {
-    let sum = 0;
-    for (const { answers } of this.#services.values()) sum += answers.store?.bytes ?? 0;
-    return sum;
+    return this.#stored.bytes;
   }
 
   /** Bytes of answers under way; for leak tests. */
@@ -68,7 +68,7 @@ export class SharedAnswers implements AnswersForSeveral {
     const plan = planOf(asker.visitor, asker.view, asker.decision);
     if (plan === null) return null;
     const { answers } = this.#known(service);
-    return new Reader(this.#environment(), asker, plan, (reader) => answers.begin(reader));
+    return new Reader(this.#environment(), asker, plan, answers);
   }
 
   /** A backend answered a request that was not shared: one that changed something makes stored answers invalid. */
@@ -127,9 +127,9 @@ export class SharedAnswers implements AnswersForSeveral {
   #known(compiled: CompiledService): Known {
     let known = this.#services.get(compiled.name);
     if (known === undefined) {
-      const answers = new ServiceAnswers(this.#environment(), compiled.config, this.#underWay, () =>
-        this.#makeRoom(answers),
-      );
+      const make = () => this.#makeRoom();
+      const environment = this.#environment();
+      const answers = new ServiceAnswers(environment, compiled.config, this.#underWay, this.#stored, make);
       known = { answers, compiled, backends: new Map() };
       noteBackends(known.backends, compiled);
       this.#services.set(compiled.name, known);
@@ -137,9 +137,15 @@ export class SharedAnswers implements AnswersForSeveral {
     return known;
   }
 
-  /** At the bound of the process a service makes room among its own. */
-  #makeRoom(answers: ServiceAnswers): void {
-    while (this.bytes > this.#maxStored && answers.store?.drop() === true);
+  /** At the bound of the process the service that keeps most makes room among its own. */
+  #makeRoom(): void {
+    if (this.#stored.bytes <= this.#maxStored) return;
+    let largest: Store | null = null;
+    for (const { answers } of this.#services.values()) {
+      const { store } = answers;
+      if (store !== null && store.bytes > (largest?.bytes ?? 0)) largest = store;
+    }
+    while (this.#stored.bytes > this.#maxStored && largest?.drop() === true);
   }
 }
 

@@ -3,9 +3,10 @@
  * decides about the answer, and bounded in bytes and number. The one that was not used for the longest time goes first.
  */
 import type { RequestView } from '../../shared/routing/decision.ts';
+import { IntrusiveList, type Linked } from '../upstream/intrusive-list.ts';
 import type { KeptBody } from './body.ts';
 import type { KeptHead } from './kept-head.ts';
-import type { Terms } from './rules.ts';
+import type { AnswerHead, Terms } from './rules.ts';
 
 /** An answer under more requirements than these is not looked for. */
 const MAX_VARIANTS = 64;
@@ -16,10 +17,14 @@ const OVERHEAD = 1_024;
 /** Request fields that `Vary` names, with the values that the answer was chosen by. */
 export type Selecting = readonly (readonly [name: string, value: string | undefined])[];
 
+const NOTHING_SELECTS: Selecting = [];
+
 /** RFC 9111 §4.1. */
-export function selectingOf(head: KeptHead, view: RequestView): Selecting {
+export function selectingOf(head: AnswerHead, view: RequestView): Selecting {
+  const vary = head.field('vary');
+  if (vary === undefined) return NOTHING_SELECTS;
   const names = new Set(
-    (head.field('vary') ?? '')
+    vary
       .toLowerCase()
       .split(',')
       .map((name) => name.trim()),
@@ -29,10 +34,19 @@ export function selectingOf(head: KeptHead, view: RequestView): Selecting {
 }
 
 export function selects(selecting: Selecting, view: RequestView): boolean {
-  return selecting.every(([name, value]) => view.header(name) === value);
+  return selecting.length === 0 || selecting.every(([name, value]) => view.header(name) === value);
 }
 
-export class StoredAnswer {
+/** Bytes that the stores of a process hold together. */
+export class Tally {
+  bytes = 0;
+}
+
+export class StoredAnswer implements Linked<StoredAnswer> {
+  linkBefore: StoredAnswer | null = null;
+  linkAfter: StoredAnswer | null = null;
+  /** The size that the store counted it with. */
+  counted = 0;
   /** Replaced when the backend says that it is still good. */
   head: KeptHead;
   terms: Terms;
@@ -45,7 +59,8 @@ export class StoredAnswer {
   readonly build: number;
   /** Paths it can be purged by, normalised: the visitors' and the backend's. */
   readonly paths: readonly string[];
-  readonly selecting: Selecting;
+  /** Replaced with the head. */
+  selecting: Selecting;
   /** It is being asked for anew. */
   refreshing = false;
   /** It is in the store. */
@@ -97,6 +112,11 @@ export class StoredAnswer {
     return this.#pins > 0;
   }
 
+  /** It stands in this store. */
+  isIn(store: Store): boolean {
+    return this.stored && this.#store === store;
+  }
+
   /** By the store that takes it. */
   takenBy(store: Store): void {
     this.#store = store;
@@ -112,16 +132,18 @@ export class StoredAnswer {
 export class Store {
   #limit: number;
   readonly #byUri = new Map<string, StoredAnswer[]>();
-  /** In order of their last use, with the size that each was counted with. */
-  readonly #sizes = new Map<StoredAnswer, number>();
+  /** In order of their last use. */
+  readonly #answers = new IntrusiveList<StoredAnswer>();
+  readonly #tally: Tally;
   #bytes = 0;
   /** Bytes of answers that are stored no more and still read by slow visitors. */
   readonly #leaving = new Map<StoredAnswer, number>();
   #leavingBytes = 0;
 
   /** `limit`: bytes. */
-  constructor(limit: number) {
+  constructor(limit: number, tally: Tally = new Tally()) {
     this.#limit = limit;
+    this.#tally = tally;
   }
 
   get bytes(): number {
@@ -129,7 +151,7 @@ export class Store {
   }
 
   get entries(): number {
-    return this.#sizes.size;
+    return this.#answers.size;
   }
 
   /** The newest answer to this request, whether it may be used or not. */
@@ -139,9 +161,10 @@ export class Store {
     for (let i = variants.length - 1; i >= 0; i--) {
       const answer = variants[i] as StoredAnswer;
       if (answer.key !== key || !selects(answer.selecting, view)) continue;
-      const size = this.#sizes.get(answer) as number;
-      this.#sizes.delete(answer);
-      this.#sizes.set(answer, size);
+      if (answer !== this.#answers.last) {
+        this.#answers.remove(answer);
+        this.#answers.addLast(answer);
+      }
       return answer;
     }
     return null;
@@ -149,8 +172,8 @@ export class Store {
 
   /** Why nothing of it can be used for a request that a backend is asked, as RFC 9211 §2.2 names it. */
   missOf(uri: string, key: string, view: RequestView): 'uri-miss' | 'vary-miss' | 'request' {
-    const variants = (this.#byUri.get(uri) ?? []).filter((answer) => answer.key === key);
-    if (variants.length === 0) return 'uri-miss';
+    const variants = this.#byUri.get(uri)?.filter((answer) => answer.key === key);
+    if (variants === undefined || variants.length === 0) return 'uri-miss';
     return variants.some(({ selecting }) => selects(selecting, view)) ? 'request' : 'vary-miss';
   }
 
@@ -159,17 +182,14 @@ export class Store {
    * visitors keep so much of what was evicted that nothing more may be.
    */
   put(answer: StoredAnswer): boolean {
-    const { size, uri, key } = answer;
+    const { size, uri } = answer;
     if (size > this.#limit || this.#leavingBytes > this.#limit / 2) return false;
-    const same = JSON.stringify(answer.selecting);
-    for (const other of [...(this.#byUri.get(uri) ?? [])]) {
-      if (other.key === key && JSON.stringify(other.selecting) === same) this.remove(other);
-    }
-    const variants = this.#byUri.get(uri) ?? [];
-    if (variants.length >= MAX_VARIANTS) this.remove(variants[0] as StoredAnswer);
-    this.#byUri.set(uri, [...(this.#byUri.get(uri) ?? []), answer]);
-    this.#sizes.set(answer, size);
-    this.#bytes += size;
+    this.#makeWay(answer);
+    const variants = this.#byUri.get(uri);
+    this.#byUri.set(uri, variants === undefined ? [answer] : [...variants, answer]);
+    this.#answers.addLast(answer);
+    answer.counted = size;
+    this.#count(size);
     this.freed(answer);
     answer.takenBy(this);
     this.#evict();
@@ -177,18 +197,21 @@ export class Store {
   }
 
   remove(answer: StoredAnswer): void {
-    const size = this.#sizes.get(answer);
-    if (size === undefined) return;
-    this.#sizes.delete(answer);
-    this.#bytes -= size;
+    if (!answer.isIn(this)) return;
+    this.#answers.remove(answer);
+    this.#count(-answer.counted);
     answer.stored = false;
     if (answer.pinned) {
-      this.#leaving.set(answer, size);
-      this.#leavingBytes += size;
+      this.#leaving.set(answer, answer.counted);
+      this.#leavingBytes += answer.counted;
     }
-    const rest = (this.#byUri.get(answer.uri) ?? []).filter((other) => other !== answer);
-    if (rest.length === 0) this.#byUri.delete(answer.uri);
-    else this.#byUri.set(answer.uri, rest);
+    const variants = this.#byUri.get(answer.uri);
+    if (variants === undefined || variants.length === 1) this.#byUri.delete(answer.uri);
+    else
+      this.#byUri.set(
+        answer.uri,
+        variants.filter((other) => other !== answer),
+      );
   }
 
   /** Everything under this URI. */
@@ -199,10 +222,14 @@ export class Store {
   /** Removes what `unwanted` says; answers how many. */
   purge(unwanted: (answer: StoredAnswer) => boolean): number {
     let removed = 0;
-    for (const answer of [...this.#sizes.keys()]) {
-      if (!unwanted(answer)) continue;
-      this.remove(answer);
-      removed++;
+    let answer = this.#answers.first;
+    while (answer !== null) {
+      const after: StoredAnswer | null = answer.linkAfter;
+      if (unwanted(answer)) {
+        this.remove(answer);
+        removed++;
+      }
+      answer = after;
     }
     return removed;
   }
@@ -214,20 +241,37 @@ export class Store {
 
   /** Gives up the answer that was not used for the longest time; false when there is none. */
   drop(): boolean {
-    for (const answer of this.#sizes.keys()) {
-      this.remove(answer);
-      return true;
-    }
-    return false;
+    const { first } = this.#answers;
+    if (first === null) return false;
+    this.remove(first);
+    return true;
   }
 
   /** Nobody reads it any more, or it is stored again. */
   freed(answer: StoredAnswer): void {
+    if (this.#leaving.size === 0) return;
     this.#leavingBytes -= this.#leaving.get(answer) ?? 0;
     this.#leaving.delete(answer);
   }
 
+  /** What `answer` replaces goes, and one more where there are too many. */
+  #makeWay({ uri, key, selecting }: StoredAnswer): void {
+    const variants = this.#byUri.get(uri);
+    if (variants === undefined) return;
+    const same = JSON.stringify(selecting);
+    for (const other of [...variants]) {
+      if (other.key === key && JSON.stringify(other.selecting) === same) this.remove(other);
+    }
+    const left = this.#byUri.get(uri);
+    if (left !== undefined && left.length >= MAX_VARIANTS) this.remove(left[0] as StoredAnswer);
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    this.#tally.bytes += bytes;
+  }
+
   #evict(): void {
-    while ((this.#bytes > this.#limit || this.#sizes.size > MAX_ENTRIES) && this.drop());
+    while ((this.#bytes > this.#limit || this.#answers.size > MAX_ENTRIES) && this.drop());
   }
 }

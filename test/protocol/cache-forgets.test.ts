@@ -1,6 +1,7 @@
 /** What makes stored answers go, and that nothing passes a decision by. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { CompiledService } from '../../shared/routing/decision.ts';
 import { answer, caching, request, Scene, scene } from './cache-scene.ts';
 import { withProxy } from './harness.ts';
 
@@ -91,6 +92,21 @@ describe('stored answers go', () => {
     assert.equal(s.proxy.answers.bytes, 0);
   });
 
+  scene(
+    'and stand in for no error, when they went while they were asked for anew',
+    { staleIfError: '1h' },
+    async (s) => {
+      await s.through(request(), answer(['ETag: "a"', 'Cache-Control: max-age=1']));
+      s.proxy.passTime(2_000);
+      s.client.write(request());
+      const backend = s.proxy.backend.accepted[0]!;
+      await backend.readHead();
+      s.proxy.answers.purge('shop', '/page');
+      backend.write(answer([], '', 'HTTP/1.1 503 Service Unavailable'));
+      assert.equal((await s.client.readMessage()).status, 503);
+    },
+  );
+
   scene('when the service gets another host, another backend, or no cache', {}, async (s) => {
     const { service, answers } = s.proxy;
     const changes = [
@@ -153,6 +169,36 @@ describe('stored answers go', () => {
     assert.equal((await s.kept(request([], 'GET', '/19'))).body, body);
     await s.through(request([], 'GET', '/1'), answer([], body));
   });
+});
+
+test('at the bound of the process the service that keeps most gives way to the others', () => {
+  const services = new Map<string, CompiledService>();
+  return caching(
+    {},
+    async (proxy) => {
+      for (const name of ['large', 'small']) {
+        services.set(name, { ...proxy.service, name });
+        proxy.upstreams.setService(name, { ...proxy.service, name });
+      }
+      const [large, small] = [await Scene.of(proxy), await Scene.of(proxy)];
+      const body = 'x'.repeat(4_000);
+      for (let i = 0; i < 12; i++) await large.through(request([], 'GET', `/large/${i}`), answer([], body));
+      for (let i = 0; i < 3; i++) {
+        await small.through(request([], 'GET', `/small/${i}`), answer([], body));
+        assert.ok(proxy.answers.bytes <= 40_000);
+      }
+      for (let i = 0; i < 3; i++)
+        assert.equal((await small.kept(request([], 'GET', `/small/${i}`))).body, body);
+      assert.equal((await large.kept(request([], 'GET', '/large/11'))).body, body);
+    },
+    {
+      maxStored: 40_000,
+      decide: ({ rawPath }, forward) => {
+        const service = services.get(rawPath.split('/')[1] ?? '');
+        return service === undefined ? forward : { ...forward, service };
+      },
+    },
+  );
 });
 
 describe('what a decision refuses', () => {

@@ -65,3 +65,15 @@ scene('the reason for asking a backend is told as RFC 9211 has it', {}, async (s
   s.proxy.passTime(61_000);
   assert.equal(await status(['X-Kind: one']), 'kontrol; fwd=stale; stored');
 });
+
+scene('a 304 that names other fields in Vary chooses who gets the answer from then on', {}, async (s) => {
+  await s.through(request(['Accept-Language: en']), answer(['ETag: "a"', 'Cache-Control: max-age=1']));
+  s.proxy.passTime(2_000);
+  const varies =
+    'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\nVary: Accept-Language\r\nCache-Control: max-age=60\r\n\r\n';
+  assert.equal((await s.through(request(['Accept-Language: en']), varies)).got.body, 'hello');
+  assert.equal((await s.kept(request(['Accept-Language: en']))).body, 'hello');
+  const other = await s.through(request(['Accept-Language: fr']), answer(['ETag: "b"'], 'salut'));
+  assert.doesNotMatch(other.head, /if-none-match/i);
+  assert.equal(other.got.body, 'salut');
+});

@@ -261,6 +261,24 @@ describe('while several wait', () => {
       assert.equal(proxy.backend.accepted.length, 1);
     }));
 
+  test('the first one leaving leaves its request, to be sent again and to be told apart by', () =>
+    sharing(async (proxy) => {
+      const asked = GET.replace('\r\n\r\n', '\r\nAccept-Language: en\r\nX-Long: yes\r\n\r\n');
+      const { clients, backend } = await crowd(proxy, 3, asked);
+      clients[0]!.reset();
+      await proxy.record();
+      backend.reset();
+      const again = await proxy.backend.connection();
+      const head = await again.readHead();
+      assert.match(
+        head,
+        /^GET \/page HTTP\/1\.1\r\nHost: example\.com\r\nAccept-Language: en\r\nX-Long: yes\r\n/,
+      );
+      again.write(OK.replace('\r\n\r\n', '\r\nVary: Accept-Language\r\n\r\n'));
+      for (const client of clients.slice(1)) assert.equal((await client.readMessage()).body, 'hello');
+      assert.equal(proxy.backend.accepted.length, 2);
+    }));
+
   test('the last one leaving frees the backend', () =>
     sharing(async (proxy) => {
       const { clients, backend } = await crowd(proxy, 3);

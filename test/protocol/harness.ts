@@ -45,6 +45,8 @@ export interface ProxyOptions {
   readonly via?: boolean;
   readonly variant?: SocketVariant;
   readonly secure?: boolean;
+  /** Bytes that stored answers of all services may take. */
+  readonly maxStored?: number;
   /** Makes the connections to backends in place of the real one. */
   readonly connector?: Connector;
 }
@@ -65,10 +67,7 @@ export class TestProxy {
   readonly environment: Environment;
   /** What unsafe requests made invalid, in order. */
   readonly invalid: Invalidation[] = [];
-  readonly answers = new SharedAnswers(
-    () => this.environment,
-    (...one) => this.invalid.push(one),
-  );
+  readonly answers: SharedAnswers;
   /** The view of the last request that was decided. */
   lastView: RequestView | null = null;
   opened = 0;
@@ -100,6 +99,11 @@ export class TestProxy {
     });
     this.service = compileService(options.service ?? {}, backends);
     this.upstreams.setService(this.service.name, this.service);
+    this.answers = new SharedAnswers(
+      () => this.environment,
+      (...one) => this.invalid.push(one),
+      options.maxStored,
+    );
     const limits = { ...resolveLimits({}), ...options.limits };
     this.environment = {
       decide: (view) => this.#decide(view),
