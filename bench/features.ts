@@ -3,7 +3,7 @@
  * one serving process), beside a node whose service has none of them, in alternating rounds. off = 1.0; the ratio is
  * the median of the rounds' ratios. Each feature has a node of its own, so that what is off has never run in it.
  *
- * BENCH_ROUNDS (default 5), BENCH_SECONDS per measurement (default 2), BENCH_FEATURES (comma separated names).
+ * BENCH_ROUNDS (default 5), BENCH_SECONDS per measurement (default 2), BENCH_FEATURES (names, separated by semicolons).
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -72,7 +72,7 @@ const other = await startBackend(second);
 const ports = [stage.backendPort, other.port];
 let plain: KontrolPeer | null = null;
 try {
-  const wanted = process.env['BENCH_FEATURES']?.split(',');
+  const wanted = process.env['BENCH_FEATURES']?.split(';');
   plain = await nodeWith(stage, 'plain', { name: 'plain', service: {} });
   process.stdout.write(
     `CPU µs per request, medians of ${ROUNDS} rounds of ${SECONDS} s: off, on, and on beside off (least to most)\n`,
