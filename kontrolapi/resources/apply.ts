@@ -177,8 +177,10 @@ async function documents(
       since = performance.now();
     }
     try {
-      const { doc } = await toDocument(kind, input, view.get(kind, name), context.rules(kind), keep);
-      changes.push({ kind, name, doc });
+      const held = view.get(kind, name);
+      const rules = context.rules(kind);
+      const { doc } = await toDocument(kind, input, held, rules, keep);
+      changes.push({ kind, name, doc: rules.retain?.(doc, held) ?? doc });
     } catch (thrown) {
       const error = below(prefix, thrown);
       if (!(error instanceof KontrolError) || error.code !== 'invalid') throw error;

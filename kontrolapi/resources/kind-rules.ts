@@ -19,4 +19,9 @@ export interface KindRules {
    * where parts live elsewhere (private keys). Throws `invalid`. With `keep` false nothing may be written.
    */
   prepare?(input: Doc, present: Held | undefined, keep: boolean): Promise<Doc>;
+  /**
+   * What a PUT or apply, which write the whole object, leave there although they do not name it: `doc` (its long form)
+   * with that. A PATCH removes it by name.
+   */
+  retain?(doc: Doc, present: Held | undefined): Doc;
 }

@@ -122,7 +122,7 @@ function writeOperations(
       handle(call) {
         const name = newName(kind, nameIn(call.params));
         const input = withName(kind, call.body, name);
-        return writeObject(context, kind, name, writeCallOf(call), () => input);
+        return writeObject(context, kind, name, writeCallOf(call), () => input, asItIs, rules.retain);
       },
     }),
     operationWithRawBody(z.record(z.string(), z.unknown()), {
@@ -162,6 +162,10 @@ export function writeCallOf({
   return { query, headers, author: caller.name, address, signal };
 }
 
+function asItIs(doc: Doc): Doc {
+  return doc;
+}
+
 /** Writes the object that `make` gives for the present one, and answers it as it is stored then. */
 export async function writeObject(
   context: ApiContext,
@@ -169,7 +173,8 @@ export async function writeObject(
   name: string,
   call: WriteCall,
   make: (held: Held | undefined) => Doc,
-  show: (doc: Doc) => Readonly<Record<string, unknown>> = (doc) => doc,
+  show: (doc: Doc) => Readonly<Record<string, unknown>> = asItIs,
+  retain: (doc: Doc, held: Held | undefined) => Doc = asItIs,
 ): Promise<Answer> {
   let written: Doc = {};
   let created = false;
@@ -192,8 +197,8 @@ export async function writeObject(
           call.query.dryRun !== true,
         );
         created = held === undefined && absent === null;
-        written = doc;
-        return [{ kind, name, doc }];
+        written = retain(doc, held);
+        return [{ kind, name, doc: written }];
       },
     },
     call.query.dryRun,

@@ -122,6 +122,35 @@ test('drain with wait answers 202 with the nodes that still have a request, and 
   }
 });
 
+test('who writes a service without naming its builds keeps those of workers; a patch removes them', async () => {
+  const server = createServer((_request, response) => response.end(JSON.stringify({ name: 'seven' })));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  try {
+    const file = [
+      { kind: 'service', name: 'filed', balance: 'random' },
+      { kind: 'domain', name: 'filed.test', service: 'filed' },
+    ];
+    await cluster.apply(...file);
+    await cluster.ok('POST', '/v1/workers', { service: 'filed', key: 7, port, state: 'ready' });
+    const serves = () =>
+      cluster.until('it serves', async () => (await answering(cluster, 1, 'filed.test'))[0] === 'seven');
+    await serves();
+    const again = await cluster.ok('POST', '/v1/apply?dryRun=1', { owner: 'test', objects: file });
+    assert.deepEqual(again.body.changes, [], 'the file says nothing new');
+    await cluster.ok('PUT', '/v1/services/filed?wait=all', { backends: ['127.0.0.1:1'], latest: 7 });
+    assert.deepEqual(Object.keys((await cluster.ok('GET', '/v1/services/filed')).body.keys), ['1', '7']);
+    await cluster.apply(...file);
+    assert.deepEqual((await cluster.ok('GET', '/v1/services/filed')).body.keys, { 7: {} });
+    await serves();
+    await cluster.ok('PATCH', '/v1/services/filed?wait=all', { keys: { 7: null } });
+    assert.deepEqual(await answering(cluster, 1, 'filed.test'), ['503']);
+  } finally {
+    server.close();
+  }
+});
+
 test('a token of role worker registers workers of its own service only, and creates it', async () => {
   const made = await cluster.ok('POST', '/v1/tokens', { name: 'of-mine', role: 'worker', service: 'mine' });
   const token = { authorization: `Bearer ${made.body.token}` };
