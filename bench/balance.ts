@@ -18,6 +18,7 @@ import type { CompiledService } from '../shared/routing/decision.ts';
 
 /** Requests that are under way, beside those that every backend has; a power of two. */
 const OPEN = 64;
+const NOBODY: ReadonlySet<never> = new Set<never>();
 const ROUNDS = Number(process.argv[2] ?? 5);
 /** Nanoseconds that a choice may cost, by number of backends. */
 const BOUNDS: readonly (readonly [backends: number, ns: number])[] = [
@@ -96,7 +97,7 @@ function nanoseconds(state: ServiceState, visitors: readonly Visitor[]): number 
     const start = process.cpuUsage();
     for (let n = 0; n < choices; n++) {
       // In range: the length is a power of two.
-      const choice = key.choose(false, visitors[n & (visitors.length - 1)] as Visitor, []);
+      const choice = key.choose(false, visitors[n & (visitors.length - 1)] as Visitor, NOBODY);
       if (typeof choice === 'string') throw new Error('nowhere to go');
       const ended = open[n & (OPEN - 1)];
       if (ended !== undefined) ended.active--;

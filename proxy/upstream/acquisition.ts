@@ -31,6 +31,7 @@ export interface AcquisitionOwner {
 
 /** Connecting, over all backends together, takes at most this long, or one connect time-out where that is longer. */
 const CONNECT_BUDGET_MS = 5_000;
+const NONE: ReadonlySet<Backend> = new Set();
 
 export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
   linkBefore: Waiter | null = null;
@@ -45,7 +46,7 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
   /** Null once it was answered or cancelled. */
   #acquirer: Acquirer | null;
   /** Backends that did not accept a connection for this request. */
-  readonly #failed: Backend[] = [];
+  #failed: Set<Backend> | null = null;
   #backend: KeyedBackend | null = null;
   #dial: Dial | null = null;
   /** When the present phase (waiting or connecting) began. */
@@ -72,7 +73,7 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
   }
 
   get anyBackend(): boolean {
-    return this.#failed.length === 0 && this.#options.tried.length === 0 && this.#key.sticky === null;
+    return this.#failed === null && this.#options.tried.length === 0 && this.#key.sticky === null;
   }
 
   /** Goes on from a choice: with the next backend, until one connects, there is no room, or none is left. */
@@ -83,7 +84,7 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
       if (backend === null) this.#unavailable(this.#nowhereToGo());
       else if (backend === 'full') this.#enqueue();
       else if (!this.#use(backend)) {
-        this.#failed.push(backend);
+        this.#without(backend);
         choice = this.#choose();
         continue;
       }
@@ -130,7 +131,7 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
     this.#dial = null;
     if (isOwnFailure(error)) this.#ownFailure = true;
     this.#connectMs += this.#now() - this.#since;
-    if (this.#backend !== null) this.#failed.push(this.#backend);
+    if (this.#backend !== null) this.#without(this.#backend);
     this.advance(this.#choose());
   }
 
@@ -157,21 +158,31 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
     return Math.max(CONNECT_BUDGET_MS, this.#owner.config.timeouts.connectMs) - this.#connectMs;
   }
 
+  #without(backend: Backend): void {
+    this.#failed ??= new Set();
+    this.#failed.add(backend);
+  }
+
   #choose(): Choice {
     if (this.#budgetMs <= 0) return 'none';
-    return this.#key.choose(this.#options.websocket, this.#request, this.#failed, this.#options.tried);
+    return this.#key.choose(
+      this.#options.websocket,
+      this.#request,
+      this.#failed ?? NONE,
+      this.#options.tried,
+    );
   }
 
   #trial(): KeyedBackend | null {
     if (this.#budgetMs <= 0) return null;
-    const backend = this.#key.trial(this.#options.websocket, this.#failed, this.#now(), this.#trying);
+    const backend = this.#key.trial(this.#options.websocket, this.#failed ?? NONE, this.#now(), this.#trying);
     this.#trying = backend !== null;
     return backend;
   }
 
   #nowhereToGo(): Unavailable['cause'] {
     if (this.#ownFailure) return 'out_of_sockets';
-    return this.#key.anyReady || this.#failed.length > 0 ? 'all_dead' : 'no_backend';
+    return this.#key.anyReady || this.#failed !== null ? 'all_dead' : 'no_backend';
   }
 
   #enqueue(): void {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { heldRig, service } from './testing.ts';
+import { heldRig, service, spec } from './testing.ts';
 
 const ALL = ['10.0.0.1:80', '10.0.0.2:80', '10.0.0.3:80'];
 
@@ -35,4 +35,26 @@ test('a request that tried all of the dead in vain is told so, and the next try 
   made.pass(1_100);
   made.acquire(shop);
   assert.equal(made.connector.targets.length, 4);
+});
+
+test('a round of trials meets every dead backend once, and none that is in maintenance or has no room', () => {
+  const made = heldRig();
+  const many = Array.from({ length: 40 }, (_, i) =>
+    spec(`10.0.1.${i}:80`, i % 4 === 0 ? { state: 'maintenance' } : {}),
+  );
+  const shop = service({ 1: many }, { pool: { max: 1 }, health: { type: 'http' } });
+  made.upstreams.setService('shop', shop);
+  const busy = made.acquire(shop);
+  made.connector.succeed();
+  for (const { address } of many) made.upstreams.setVerdict('shop', address, false);
+  for (const round of [1, 2]) {
+    const before = made.connector.targets.length;
+    made.acquire(shop);
+    while (made.connector.pending.length > 0) made.connector.fail();
+    const tried = made.connector.targets.slice(before);
+    assert.equal(tried.length, 29, `round ${round}`);
+    assert.equal(new Set(tried).size, 29);
+    assert.ok(!tried.includes(busy.address ?? ''));
+    made.pass(1_100);
+  }
 });

@@ -82,7 +82,7 @@ export class KeyState {
   choose(
     tunnel: boolean,
     request: PickRequest,
-    failed: readonly Backend[],
+    failed: ReadonlySet<Backend>,
     avoid: readonly Backend[] = NO_BACKENDS,
   ): Choice {
     if (this.sticky !== null) {
@@ -91,7 +91,7 @@ export class KeyState {
     }
     this.#candidates ??= candidatesOf(this.#backends);
     const candidates =
-      failed.length === 0 && avoid.length === 0 ? this.#candidates : this.#without(failed, avoid);
+      failed.size === 0 && avoid.length === 0 ? this.#candidates : this.#without(failed, avoid);
     const policy = tunnel ? this.policies.tunnel : this.policies.request;
     const picked = policy.pick(candidates, request);
     if (picked === null) return 'none';
@@ -104,7 +104,7 @@ export class KeyState {
   #pinned(
     sticky: Sticky,
     request: PickRequest,
-    failed: readonly Backend[],
+    failed: ReadonlySet<Backend>,
     avoid: readonly Backend[],
   ): KeyedBackend | null {
     const address = sticky.addressOf(request);
@@ -112,7 +112,7 @@ export class KeyState {
     this.#byAddress ??= new Map(this.#backends.map((candidate) => [candidate.address, candidate]));
     const backend = this.#byAddress.get(address);
     if (backend === undefined || !backend.keepsPinned) return null;
-    return failed.includes(backend) || avoid.includes(backend) ? null : backend;
+    return failed.has(backend) || avoid.includes(backend) ? null : backend;
   }
 
   /** What pins the visitor to the backend it was given; null when it is pinned there already, or nobody is. */
@@ -120,26 +120,29 @@ export class KeyState {
     return this.sticky === null ? null : this.sticky.cookieFor(backend.address, request);
   }
 
-  #without(failed: readonly Backend[], avoid: readonly Backend[]): readonly KeyedBackend[] {
-    const left = this.#backends.filter((backend) => !failed.includes(backend));
+  #without(failed: ReadonlySet<Backend>, avoid: readonly Backend[]): readonly KeyedBackend[] {
+    const left = this.#backends.filter((backend) => !failed.has(backend));
     const preferred = candidatesOf(left.filter((backend) => !avoid.includes(backend)));
     return preferred.length > 0 ? preferred : candidatesOf(left);
   }
 
   /**
    * A backend that is marked dead, for a request that has nowhere else to go; null when none may be tried now. A
-   * request that tries one already goes on to the next.
+   * request that tries one already goes on to the next. It looks on from the last one tried, so that a round of a
+   * thousand that all refuse costs no more than a thousand looks.
    */
-  trial(tunnel: boolean, failed: readonly Backend[], now: number, trying: boolean): KeyedBackend | null {
+  trial(tunnel: boolean, failed: ReadonlySet<Backend>, now: number, trying: boolean): KeyedBackend | null {
     if (now < this.#nextTrial && !trying) return null;
-    const dead = this.#backends.filter(
-      (backend) =>
-        isReady(backend) && !backend.alive && backend.endpoint.hasRoom(tunnel) && !failed.includes(backend),
-    );
-    const backend = dead[this.#trialTurn++ % Math.max(1, dead.length)];
-    if (backend === undefined) return null;
-    this.#nextTrial = now + TRIAL_INTERVAL_MS;
-    return backend;
+    const { length } = this.#backends;
+    for (let looks = 0; looks < length; looks++) {
+      // In range: the list is not empty.
+      const backend = this.#backends[this.#trialTurn++ % length] as KeyedBackend;
+      if (!isReady(backend) || backend.alive || failed.has(backend)) continue;
+      if (!backend.endpoint.hasRoom(tunnel)) continue;
+      this.#nextTrial = now + TRIAL_INTERVAL_MS;
+      return backend;
+    }
+    return null;
   }
 
   /** Whether any backend takes part in balancing, dead or alive. */

@@ -45,7 +45,7 @@ export interface BackendUse {
 
 /** The ticket of a request that was answered inside `acquire`. */
 const ANSWERED: Ticket = { cancel() {} };
-const NO_BACKENDS: readonly Backend[] = [];
+const NO_BACKENDS: ReadonlySet<Backend> = new Set();
 
 class ServiceUpstreams implements Upstreams {
   readonly #services = new Map<string, ServiceState>();
