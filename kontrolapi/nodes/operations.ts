@@ -46,7 +46,10 @@ export function nodeOperations(context: ApiContext): Operation[] {
         const name = params.name ?? '';
         const node = (await context.nodes.list()).find((each) => each.name === name);
         if (node?.live === true)
-          throw new KontrolError('conflict', `Node ${name} lives; stop it first (one that was killed counts as live for 15 s)`);
+          throw new KontrolError(
+            'conflict',
+            `Node ${name} lives; stop it first (one that was killed counts as live for 15 s)`,
+          );
         if (node === undefined || !(await context.store.live.delete('nodes', name, node.v)))
           throw new KontrolError('not_found', `There is no node ${name}, or it has just said something`);
         context.log.info('node_forgotten', `${caller.name} removed the record of node ${name}`);
