@@ -20,8 +20,8 @@ export interface KindRules {
    */
   prepare?(input: Doc, present: Held | undefined, keep: boolean): Promise<Doc>;
   /**
-   * What a PUT or apply, which write the whole object, leave there although they do not name it: `doc` (its long form)
-   * with that. A PATCH removes it by name.
+   * What a PUT, an apply or a restore, which write the whole object, leave there although they do not name it: `doc`
+   * (its long form) with that. A PATCH removes it by name.
    */
   retain?(doc: Doc, present: Held | undefined): Doc;
 }

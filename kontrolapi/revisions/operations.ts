@@ -81,7 +81,7 @@ export function revisionOperations(context: ApiContext, names: Names): Operation
             confirmWithinMs: query.confirmWithin,
             address,
             objects: selected.name === undefined ? past.size : 1,
-            decide: (view) => changesBackTo(view, past, selected),
+            decide: (view) => retaining(context, view, changesBackTo(view, past, selected)),
           },
           query.dryRun,
         );
@@ -137,6 +137,16 @@ function seqOf(text: string | undefined): number {
   // Nothing is meant by 0: to go back to it would remove everything.
   if (/^0*[1-9]\d{0,14}$/.test(text ?? '')) return Number(text);
   throw new KontrolError('not_found', 'A revision is a positive integer');
+}
+
+/** What whole objects leave there although they do not name it, stays when they are brought back, too. */
+function retaining({ rules }: ApiContext, view: View, changes: readonly Change[]): Change[] {
+  return changes.map((change) => {
+    const { kind, name, doc } = change;
+    const retain = rules(kind).retain;
+    if (doc === null || retain === undefined) return change;
+    return { kind, name, doc: retain(doc, view.get(kind, name)) };
+  });
 }
 
 function selects(selected: Selection, { kind, name }: { kind: Kind; name: string }): boolean {

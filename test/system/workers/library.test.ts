@@ -74,6 +74,7 @@ test('plain calls: register, beat, drain, leave; a stranger that beats is told t
     assert.equal((await cluster.ok('POST', `/v1/workers/${id}/drain?wait=all`)).status, 200);
     assert.deepEqual(await answering(cluster, 2, 'plain.test'), ['503']);
     assert.equal((await cluster.call('DELETE', `/v1/workers/${id}`)).status, 204);
+    assert.equal((await cluster.call('DELETE', `/v1/workers/${id}`)).status, 404, 'it is given back once');
     const stranger = await cluster.call('PUT', `/v1/workers/${id}/heartbeat`, { state: 'ready' });
     assert.deepEqual([stranger.status, stranger.body.code], [404, 'worker_unknown']);
   } finally {
@@ -144,6 +145,10 @@ test('who writes a service without naming its builds keeps those of workers; a p
     await cluster.apply(...file);
     assert.deepEqual((await cluster.ok('GET', '/v1/services/filed')).body.keys, { 7: {} });
     await serves();
+    const { items } = (await cluster.ok('GET', '/v1/revisions?kind=service&name=filed')).body;
+    const before = items.at(-1).seq;
+    await cluster.ok('POST', `/v1/revisions/${before}/restore`, { kind: 'service', name: 'filed' });
+    assert.deepEqual((await cluster.ok('GET', '/v1/services/filed')).body.keys, { 7: {} });
     await cluster.ok('PATCH', '/v1/services/filed?wait=all', { keys: { 7: null } });
     assert.deepEqual(await answering(cluster, 1, 'filed.test'), ['503']);
   } finally {
