@@ -40,9 +40,11 @@ export async function run(argv: readonly string[]): Promise<number> {
   ).option('--watch', 'then tell what happens, line by line, until it is ended');
   return runClient(command, argv, async (connection, options) => {
     const status = await readStatus(connection);
-    if (options.json) printJson(options['watch'] === true ? { kind: 'status', ...status } : status);
+    const watching = options['watch'] === true;
+    if (options.json && watching) printLine(status);
+    else if (options.json) printJson(status);
     else print(status);
-    if (options['watch'] === true) return watch(connection, options.json === true, status);
+    if (watching) return watch(connection, options.json === true, status);
     return isWell(status.nodes) && problemsIn(status).length === 0 ? 0 : 1;
   });
 }
@@ -72,7 +74,17 @@ function print(status: Status): void {
   process.stdout.write(`\n${workerLine(status.workers)}\n`);
   const down = downLine(status.nodes);
   if (down !== null) process.stdout.write(`${down}\n`);
-  for (const line of problemsIn(status)) process.stdout.write(`${line}\n`);
+  for (const line of [...unreadyLines(status.nodes), ...problemsIn(status)])
+    process.stdout.write(`${line}\n`);
+}
+
+/** Where to look when nodes are not ready, or when there is none. */
+export function unreadyLines(nodes: readonly (Standing & { readonly name?: string })[]): string[] {
+  if (nodes.length === 0)
+    return ["no node is known: 'kontrol proxy' starts one; it needs the same store as this kontrolapi"];
+  return nodes
+    .filter((node) => standing(node) === 'no')
+    .map(({ name }) => `${cell(name)} is not ready: /readyz of its internal port says why`);
 }
 
 /** Some node serves, and none is there that does not; one that was stopped in order is not missed. */
@@ -127,9 +139,14 @@ async function watch(connection: Connection, json: boolean, first: Status): Prom
     const now = JSON.stringify(summaryOf(status));
     if (now === before) continue;
     before = now;
-    if (json) printJson({ kind: 'status', ...status });
+    if (json) printLine(status);
     else print(status);
   }
+}
+
+/** What is watched as JSON comes one object a line, this one too. */
+function printLine(status: Status): void {
+  process.stdout.write(`${JSON.stringify({ kind: 'status', ...status })}\n`);
 }
 
 /** What is worth telling again when it changes. */

@@ -36,7 +36,9 @@ export async function run(argv: readonly string[]): Promise<number> {
       return 0;
     }
     if (action === 'delete' && name !== undefined) {
-      await call(connection, 'DELETE', `/v1/tokens/${encodeURIComponent(name)}`);
+      const { body } = await call(connection, 'DELETE', `/v1/tokens/${encodeURIComponent(name)}`);
+      if (options.json) printJson(body);
+      else process.stdout.write(`deleted ${name}\n`);
       return 0;
     }
     if (action !== undefined) {
