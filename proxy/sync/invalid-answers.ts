@@ -7,7 +7,7 @@ import { MAX_MESSAGE_BYTES } from '../../shared/bus/contract.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { InvalidAnswer, ToServing } from '../link/messages.ts';
 
-/** What several nodes say within this time reaches a serving process in one message. */
+/** What several processes, or several nodes, say within this time is one message. */
 const TOGETHER_MS = 20;
 const MAX_TOGETHER = 200;
 /** Bytes of a message that its other fields take, at most. */
@@ -24,10 +24,15 @@ export interface InvalidAnswersOptions {
   broadcast(message: ToServing): void;
 }
 
+/** By service and URI: several may say the same. */
+type Answers = Map<string, InvalidAnswer>;
+
 export class InvalidAnswers {
   readonly #options: InvalidAnswersOptions;
-  /** By service and URI: several nodes may say the same. */
-  #waiting = new Map<string, InvalidAnswer>();
+  /** For the bus. */
+  readonly #told: Answers = new Map();
+  /** For the serving processes. */
+  readonly #heard: Answers = new Map();
 
   constructor(options: InvalidAnswersOptions) {
     this.#options = options;
@@ -35,6 +40,31 @@ export class InvalidAnswers {
 
   /** A serving process of this node says so; the others of the node know. */
   told(answers: readonly InvalidAnswer[]): void {
+    this.#gather(this.#told, answers, (all) => this.#publish(all));
+  }
+
+  /** A message `invalid` of the bus. */
+  heard({ from, answers }: Readonly<Record<string, unknown>>): void {
+    if (from === this.#options.node || !Array.isArray(answers)) return;
+    this.#gather(this.#heard, answers.filter(isInvalidAnswer), (all) => this.#broadcast(all));
+  }
+
+  #gather(
+    into: Answers,
+    answers: readonly InvalidAnswer[],
+    tell: (all: readonly InvalidAnswer[]) => void,
+  ): void {
+    const begins = into.size === 0;
+    for (const answer of answers) into.set(`${answer[0]} ${answer[1]}`, answer);
+    if (!begins || into.size === 0) return;
+    this.#options.clock.after(TOGETHER_MS, () => {
+      const all = [...into.values()];
+      into.clear();
+      tell(all);
+    });
+  }
+
+  #publish(answers: readonly InvalidAnswer[]): void {
     const { node, publish } = this.#options;
     let part: InvalidAnswer[] = [];
     let bytes = ENVELOPE;
@@ -48,24 +78,12 @@ export class InvalidAnswers {
       part.push(answer);
       bytes += size;
     }
-    if (part.length > 0) publish({ ask: 'invalid', from: node, answers: part });
+    publish({ ask: 'invalid', from: node, answers: part });
   }
 
-  /** A message `invalid` of the bus. */
-  heard({ from, answers }: Readonly<Record<string, unknown>>): void {
-    if (from === this.#options.node || !Array.isArray(answers)) return;
-    const rests = this.#waiting.size === 0;
-    for (const answer of answers as readonly unknown[]) {
-      if (isInvalidAnswer(answer)) this.#waiting.set(`${answer[0]} ${answer[1]}`, answer);
-    }
-    if (rests && this.#waiting.size > 0) this.#options.clock.after(TOGETHER_MS, () => this.#flush());
-  }
-
-  #flush(): void {
-    const waiting = [...this.#waiting.values()];
-    this.#waiting = new Map();
-    for (let at = 0; at < waiting.length; at += MAX_TOGETHER) {
-      this.#options.broadcast({ type: 'invalid', answers: waiting.slice(at, at + MAX_TOGETHER) });
+  #broadcast(answers: readonly InvalidAnswer[]): void {
+    for (let at = 0; at < answers.length; at += MAX_TOGETHER) {
+      this.#options.broadcast({ type: 'invalid', answers: answers.slice(at, at + MAX_TOGETHER) });
     }
   }
 }
