@@ -207,6 +207,20 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     file: 'proxy/http1/client-connection.ts',
+    from: "this.#answer.blocked ? 'ahead' : 'head'",
+    to: "'head'",
+    testFile: 'test/protocol/pipelining.test.ts',
+    test: 'a client that takes no answer and asks on is given up after the keep-alive time',
+  },
+  {
+    file: 'proxy/serving/front.ts',
+    from: "if (stream.remoteAddress === '') {",
+    to: 'if (false) {',
+    testFile: 'test/protocol/nameless-peers.test.ts',
+    test: 'a request that is followed by a reset before it was accepted does not pass rules about addresses',
+  },
+  {
+    file: 'proxy/http1/client-connection.ts',
     from: "this.#reading === 'ahead' && this.#environment.limits().halfClose",
     to: 'false',
     testFile: 'test/protocol/client-leaves.test.ts',

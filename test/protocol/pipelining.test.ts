@@ -105,7 +105,8 @@ describe('pipelining', () => {
         if (from === 'a backend') {
           const backend = await proxy.backend.connection();
           await backend.readHead();
-          const answer = () => backend.write(ok(body));
+          let answered = 0;
+          const answer = () => backend.write(ok(`<${answered++}>${body}`));
           answer();
           backend.socket.on('data', answer);
         }
@@ -116,6 +117,11 @@ describe('pipelining', () => {
         assert.ok(proxy.decisions < count);
         client.socket.resume();
         await proxy.settled(() => proxy.records.length === count, 'every request to be answered');
+        client.end();
+        const answers = (await client.readToEnd()).split('HTTP/1.1 ').slice(1);
+        assert.equal(answers.length, count);
+        for (const [index, answer] of answers.entries())
+          assert.ok(from !== 'a backend' || answer.endsWith(`\r\n\r\n<${index}>${body}`));
         await proxy.idle();
       }));
   }
