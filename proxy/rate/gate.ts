@@ -5,7 +5,7 @@
  * No place is used twice, whatever is late or lost; a desk that is silent is done without.
  */
 import type { Clock } from '../../shared/clock.ts';
-import type { Decision } from '../../shared/routing/decision.ts';
+import type { Decision, FieldChanges } from '../../shared/routing/decision.ts';
 import type { RateCount } from '../../shared/routing/rate.ts';
 import type { FromServing, ToServing } from '../link/messages.ts';
 import { askOf, type Entry, entryOf } from './entry.ts';
@@ -137,21 +137,22 @@ export class RateGate {
     address: string,
   ): Decision | Ticket {
     const now = this.#options.clock.monotonic();
-    let told = decision;
+    let { response } = decision;
     for (let at = from; at < counts.length; at++) {
       // Below the length.
       const count = counts[at] as RateCount;
       const entry = this.#entry(count);
       const verdict = this.#place(entry, now);
-      if (verdict === 'hold') return this.#hold(entry, told, counts, at, held, ticket, address);
+      if (verdict === 'hold')
+        return this.#hold(entry, told(decision, response), counts, at, held, ticket, address);
       const refusal = this.#settle(verdict, entry, count, decision, now, address);
       if (refusal !== null) {
         if (at > 0) this.#giveBackAll(counts, at, ticket?.taken ?? null, now);
         return refusal;
       }
-      if (!count.dryRun) told = tell(told, count, entry.left, entry.resetAt - now);
+      if (!count.dryRun) response = withLimitFields(response, count, entry.left, entry.resetAt - now);
     }
-    return told;
+    return told(decision, response);
   }
 
   /** Null when the request goes on. */
@@ -242,7 +243,7 @@ export class RateGate {
     [granted, left, resetMs, slot, sharedSlot]: Grants['grants'][number],
     now: number,
   ): void {
-    this.#returnTokens(entry);
+    this.#returnTokens(entry, granted === 0);
     entry.credit = 0;
     entry.tokens = granted;
     entry.left = left + granted;
@@ -300,8 +301,9 @@ export class RateGate {
       return;
     }
     if (at + 1 < counts.length) ticket.taken = this.#takenBy(counts, at + 1, ticket.taken);
-    const told = count.dryRun ? decision : tell(decision, count, entry.left, entry.resetAt - now);
-    const next = this.#countFrom(told, counts, at + 1, held, ticket, address);
+    if (!count.dryRun)
+      told(decision, withLimitFields(decision.response, count, entry.left, entry.resetAt - now));
+    const next = this.#countFrom(decision, counts, at + 1, held, ticket, address);
     if (!(next instanceof Ticket)) held.onCounted(next);
   }
 
@@ -437,16 +439,18 @@ export class RateGate {
   #look(): void {
     const now = this.#options.clock.monotonic();
     for (const entry of this.#leased) if (now >= entry.leaseUntil) this.#returnTokens(entry);
+    if (this.#back.length > 0) this.#flushSoon();
     const oldest = this.#asked.values().next().value;
     if (oldest !== undefined && now - oldest.at >= SILENT_MS) this.#fallSilent();
   }
 
-  #returnTokens(entry: Entry): void {
+  /** `now`: in a message of their own if need be; otherwise with the next, which comes within half a lease. */
+  #returnTokens(entry: Entry, now = true): void {
     this.#leased.delete(entry);
     if (entry.tokens === 0) return;
     this.#back.push([entry.key, entry.slot, entry.sharedSlot, entry.tokens]);
     entry.tokens = 0;
-    this.#flushSoon();
+    if (now) this.#flushSoon();
   }
 
   #fallSilent(): void {
@@ -480,6 +484,8 @@ function isShort(entry: Entry, now: number): boolean {
   return entry.tokens <= entry.used >> 1 || (now >= entry.renewAt && entry.used > 1);
 }
 
-function tell(decision: Decision, count: RateCount, left: number, resetMs: number): Decision {
-  return { ...decision, response: withLimitFields(decision.response, count, left, resetMs) };
+/** The decision, which is the request's own, with what its visitor is told of limits. */
+function told(decision: Decision, response: FieldChanges | null): Decision {
+  (decision as { response: FieldChanges | null }).response = response;
+  return decision;
 }

@@ -92,7 +92,10 @@ interface WithLabels {
   readonly labels: DecisionLabels;
   /** Fields for the answer to the visitor, whoever makes it (HSTS, `response` of the route); null for none. */
   readonly response: FieldChanges | null;
-  /** What has to be counted, and to leave a place, before this comes true; left out when no rate rule was asked. */
+  /**
+   * What has to be counted, and to leave a place, before this comes true; left out when no rate rule was asked. A
+   * decision with counts is its request's own, and whoever counts may give it another `response`.
+   */
   readonly counts?: readonly RateCount[];
 }
 
