@@ -4,7 +4,7 @@ import test from 'node:test';
 import { ManualClock } from '../../shared/clock.ts';
 import { silentLog } from '../../shared/log.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
-import { specOfListener } from '../link/listener-specs.ts';
+import { specOfListener, specsOfSettings } from '../link/listener-specs.ts';
 import type { ListenerSpec, PrimaryToServing, PrimaryToSync } from '../link/messages.ts';
 import { Listeners } from './listeners.ts';
 import { BindError, selfTest } from './sockets.ts';
@@ -88,6 +88,26 @@ test('a receiver gets every socket with a spare handle, also those that open lat
   subject.want([tcp('db', port)]);
   await until(() => reports.some((report) => report.type === 'listening' && report.port === port));
   assert.deepEqual(receiver.types(), ['listen', 'spare']);
+});
+
+test('ports of the settings that sync wanted before they were bound are ours, and not in use', async (t) => {
+  const [http, https] = [await freePort(), await freePort()];
+  const settings = {
+    http: [{ host: '127.0.0.1', port: http }],
+    https: [{ host: '127.0.0.1', port: https }],
+    proxyProtocol: [],
+  };
+  const { subject } = listeners(t, settings);
+  await subject.want(specsOfSettings(settings, 'https'));
+  await subject.bindSettings();
+  assert.deepEqual(
+    subject
+      .bound()
+      .map(({ port }) => port)
+      .sort(),
+    [http, https].sort(),
+  );
+  assert.equal(subject.accepting, true);
 });
 
 test('a port is open when a process accepts on it: bound alone it refuses', async (t) => {

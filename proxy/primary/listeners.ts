@@ -58,7 +58,10 @@ export class Listeners {
     this.#before = before;
   }
 
-  /** Binds the ports of the settings. Throws BindError for the first one that cannot be had; all are free again then. */
+  /**
+   * Binds the ports of the settings that are not open yet. Throws BindError for the first one that cannot be had; what
+   * was bound here is free again then.
+   */
   async bindSettings(): Promise<void> {
     const { settings, kind } = this.#options;
     const bound: [ListenerSpec, BoundSocket][] = [];
@@ -66,6 +69,8 @@ export class Listeners {
       // The fallback would accept at once, so there HTTPS ports are bound only when they are wanted.
       const https = kind === 'relayed' ? [] : specsOfSettings(settings, 'https');
       for (const spec of [...this.#own, ...https]) {
+        // Sync was faster, while earlier processes were asked to leave: it is ours already.
+        if (this.#open.has(spec.key)) continue;
         // The kernel lets one process bind a port twice, and refuses only the second listener.
         if (spec.port !== 0 && bound.some(([other]) => atSamePlace(other, spec)))
           throw new BindError(spec, 'EADDRINUSE');
