@@ -1,12 +1,14 @@
 /** `/v1/revisions`: what changed, when and by whom; one revision with its differences; going back to one. */
 import { z } from 'zod';
 import { KontrolError } from '../../shared/errors.ts';
-import { type Kind, parseObject } from '../../shared/model/kinds.ts';
+import type { Kind } from '../../shared/model/kinds.ts';
 import type { Change, Revision } from '../../shared/model/revision.ts';
 import { CHANGERS, READERS } from '../auth/caller.ts';
 import type { ApiContext } from '../context.ts';
 import { type Operation, operation, operationWithBody } from '../http/operation.ts';
 import { limitOf, pageLimit, writeQuery } from '../http/query.ts';
+import { parseInSlices } from '../resources/parse-in-slices.ts';
+import { Turns } from '../turns.ts';
 import { answerWrite } from './answer.ts';
 import { type Confirmation, shownConfirmation } from './confirmations.ts';
 import { difference } from './difference.ts';
@@ -81,7 +83,7 @@ export function revisionOperations(context: ApiContext, names: Names): Operation
             confirmWithinMs: query.confirmWithin,
             address,
             objects: selected.name === undefined ? past.size : 1,
-            decide: (view) => retaining(context, view, changesBackTo(view, past, selected)),
+            decide: async (view) => retaining(context, view, await changesBackTo(view, past, selected)),
           },
           query.dryRun,
         );
@@ -214,12 +216,14 @@ function requireKnown(context: ApiContext, past: Past, { kind, name }: Selection
   throw new KontrolError('not_found', `There was no ${kind} ${name} at that revision, and there is none now`);
 }
 
-function changesBackTo(view: View, past: Past, selected: Selection): Change[] {
+async function changesBackTo(view: View, past: Past, selected: Selection): Promise<Change[]> {
   const changes: Change[] = [];
+  const turns = new Turns();
   for (const object of past.values()) {
     const { kind, name, doc } = object;
     if (!selects(selected, object)) continue;
-    const parsed = parseObject(kind, doc);
+    await turns.give();
+    const parsed = await parseInSlices(kind, doc);
     if (!parsed.ok) {
       const problems = parsed.problems.map(({ path, message }) => ({
         path: `${kind}/${name}: ${path}`,
