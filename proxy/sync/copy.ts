@@ -12,7 +12,7 @@ import type { SecretKeys } from './secret-keys.ts';
 const KEPT_ELSEWHERE: ReadonlySet<string> = new Set(['secret', 'defaultCertificate']);
 
 export function makeCopy(
-  table: ReadonlyMap<string, TableEntry>,
+  { table, seq: served }: { readonly table: ReadonlyMap<string, TableEntry>; readonly seq: number },
   follower: Follower,
   secrets: SecretKeys,
   names: Iterable<readonly [name: string, addresses: readonly string[]]>,
@@ -31,6 +31,7 @@ export function makeCopy(
     id: follower.id,
     hash: follower.hash,
     at: clock.now(),
+    ...(served === follower.seq ? {} : { served }),
     entries: [...table.values()].filter((entry) => !KEPT_ELSEWHERE.has(entry.kind)),
     log,
     secrets: secrets.sealed(),

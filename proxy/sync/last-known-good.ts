@@ -29,6 +29,8 @@ export interface Copy {
   readonly hash: string;
   /** Milliseconds since 1970 when it was written. */
   readonly at: number;
+  /** Number of the revision that the entries have: less than `seq` while changes are on their way. Else left out. */
+  readonly served?: number;
   /** Objects and members, as served. */
   readonly entries: readonly TableEntry[];
   /** The objects as the log has them; without `doc` where that is the one of the entry. */

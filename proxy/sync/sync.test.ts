@@ -51,6 +51,31 @@ test('without the store a node begins with its copy, and takes up what changed w
   assert.ok(!second.codes.includes('deletions_held'));
 });
 
+test('a copy that is written while a change is on its way says what was served, not what was read', async (t) => {
+  const world = await World.make(t);
+  const first = await world.start();
+  const one = first.primary.spawn();
+  await until('it is loaded', () => one.seq === 0);
+  // The second within a second of the first, so that the copy of it is still to be written.
+  for (const name of ['a', 'b']) {
+    const seq = await world.append(service(name));
+    await until('it is applied', () => world.bus.on('kontrol:applied').at(-1)?.['seq'] === seq);
+  }
+  one.answers = false;
+  await world.append(service('c'));
+  await until('the third is on its way', () => one.table.has('service/c'));
+  await first.stop();
+
+  world.unopened = true;
+  const second = await world.start();
+  const two = second.primary.spawn();
+  await until('the copy is served', () => two.seq > 0);
+  assert.deepEqual([two.seq, two.names('service')], [2, ['a', 'b']]);
+  world.unopened = false;
+  await until('the third is served', () => two.seq === 3);
+  assert.deepEqual(two.names('service'), ['a', 'b', 'c']);
+});
+
 test('with neither copy nor store a node says that there is no table, and serves it when the store comes', async (t) => {
   const world = await World.make(t);
   await world.append(service('shop'));

@@ -261,16 +261,18 @@ export class SyncProcess {
   }
 
   async #resume(copy: Copy): Promise<void> {
+    // What was read of the log but not served yet is served when the store answers, and called so then.
+    const { served = copy.seq } = copy;
     this.#options.log.info('copy_used', 'the last-known-good copy is in force until the store answers', {
-      seq: copy.seq,
+      seq: served,
       objects: copy.entries.length,
     });
     const beside = this.#guard.admit([...this.#intake.takeEarly(), ...this.#secrets.seed(copy.secrets)]);
     this.#watch.resolver.seed(copy.names);
-    this.#state.resume(copy.seq, copy.hash);
+    this.#state.resume(served, served === copy.seq ? copy.hash : '');
     // Serving processes begin with it while it is compiled here.
-    this.#distributor.install([...beside, ...copy.entries], copy.seq);
-    await this.#intake.resume(copy.seq, async () => {
+    this.#distributor.install([...beside, ...copy.entries], served);
+    await this.#intake.resume(served, async () => {
       await setImmediate();
       seedObjects(this.#objects, copy);
       for (let from = 0; from < copy.entries.length; from += SEED_SLICE) {
@@ -284,8 +286,8 @@ export class SyncProcess {
 
   #makeCopy(): Copy | null {
     if (this.#follower === null) return null;
-    const { table } = this.#distributor;
-    return makeCopy(table, this.#follower, this.#secrets, this.#watch.resolver.known(), this.#options.clock);
+    const names = this.#watch.resolver.known();
+    return makeCopy(this.#distributor, this.#follower, this.#secrets, names, this.#options.clock);
   }
 
   async #openStore(): Promise<void> {
