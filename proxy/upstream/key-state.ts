@@ -43,6 +43,8 @@ export class KeyState {
   readonly waiting = { request: new IntrusiveList<Waiter>(), tunnel: new IntrusiveList<Waiter>() };
   #backends: readonly KeyedBackend[] = [];
   #candidates: readonly KeyedBackend[] | null = null;
+  /** Parts of shares have changed since the backends were weighed. */
+  #unweighed = false;
   /** Made when it is first asked for. */
   #byAddress: ReadonlyMap<string, KeyedBackend> | null = null;
   #nextTrial = Number.NEGATIVE_INFINITY;
@@ -70,10 +72,18 @@ export class KeyState {
     this.#candidates = null;
   }
 
-  /** Backends get other parts of their shares. */
+  /** Backends get other parts of their shares; with the next request, since thousands may come back together. */
   weigh(): void {
-    for (const backend of this.#backends) backend.weigh();
+    this.#unweighed = true;
     this.invalidate();
+  }
+
+  #takingPart(): readonly KeyedBackend[] {
+    if (this.#candidates !== null) return this.#candidates;
+    if (this.#unweighed) for (const backend of this.#backends) backend.weigh();
+    this.#unweighed = false;
+    this.#candidates = candidatesOf(this.#backends);
+    return this.#candidates;
   }
 
   /**
@@ -89,9 +99,8 @@ export class KeyState {
       const pinned = this.#pinned(this.sticky, request, failed, avoid);
       if (pinned !== null) return pinned.endpoint.hasRoom(tunnel) ? pinned : 'full';
     }
-    this.#candidates ??= candidatesOf(this.#backends);
-    const candidates =
-      failed.size === 0 && avoid.length === 0 ? this.#candidates : this.#without(failed, avoid);
+    const all = this.#takingPart();
+    const candidates = failed.size === 0 && avoid.length === 0 ? all : this.#without(failed, avoid);
     const policy = tunnel ? this.policies.tunnel : this.policies.request;
     const picked = policy.pick(candidates, request);
     if (picked === null) return 'none';
@@ -152,8 +161,7 @@ export class KeyState {
 
   /** Whether a new request would find somebody. */
   get anyAlive(): boolean {
-    this.#candidates ??= candidatesOf(this.#backends);
-    return this.#candidates.length > 0;
+    return this.#takingPart().length > 0;
   }
 
   /** Whether, with one more out, at most this share of the backends would be. */

@@ -214,7 +214,9 @@ export class ServiceState implements EndpointOwner, AcquisitionOwner {
   /** When nobody else is alive, those that are out for their answers alone serve: they accept connections. */
   #pardon(state: KeyState): void {
     // Who allows all of them to be out wants it so.
-    if (this.config.eject === null || this.config.eject.maxShare === 1 || state.anyAlive) return;
+    if (this.config.eject === null || this.config.eject.maxShare === 1) return;
+    // Seldom is any out: looked at first, since the other question makes the list of candidates anew.
+    if (!state.backends.some(({ endpoint }) => endpoint.ejection?.ejected === true) || state.anyAlive) return;
     for (const { state: its, endpoint } of state.backends) if (its === 'ready') endpoint.pardon();
   }
 

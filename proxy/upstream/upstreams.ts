@@ -182,8 +182,8 @@ class ServiceUpstreams implements Upstreams {
     for (const state of this.#services.values()) {
       for (const keyState of state.keys.values()) {
         for (const backend of keyState.backends) {
-          const { service, address, state, fullWeight, tier, alive, ramp, active, tunnels } = backend;
-          const { idle, why } = backend.endpoint;
+          const { service, address, state, fullWeight, tier, alive, active, tunnels } = backend;
+          const { idle, why, ramp } = backend.endpoint;
           const of = { service, key: keyState.key, address, state, weight: fullWeight, tier };
           all.push({ ...of, alive, why, ramp, active, tunnels, idle });
         }
