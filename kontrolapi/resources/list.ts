@@ -17,6 +17,11 @@ export interface Page<T> {
   readonly next: string | null;
 }
 
+/** Most that one page holds, in characters of JSON; one object that is larger is a page of its own. */
+const MAX_PAGE = 16_777_216;
+/** Of documents, which keep their identity while nobody changes them. */
+const SIZES = new WeakMap<Doc, number>();
+
 /** A cursor is the name of the last item, so objects that come and go meanwhile shift nothing. */
 export function listObjects(state: State, kind: Kind, query: ListQuery): Page<Doc> {
   const names = state.names(kind);
@@ -24,6 +29,7 @@ export function listObjects(state: State, kind: Kind, query: ListQuery): Page<Do
   const labels = query.label === undefined ? [] : [query.label].flat();
   const text = query.q?.toLowerCase() ?? '';
   const items: Doc[] = [];
+  let size = 0;
   let last = '';
   for (
     let at = query.cursor === undefined ? 0 : firstAfter(names, readCursor(query.cursor));
@@ -33,7 +39,9 @@ export function listObjects(state: State, kind: Kind, query: ListQuery): Page<Do
     const name = names[at] ?? '';
     const doc = state.get(kind, name)?.doc;
     if (doc === undefined || !hasLabels(doc, labels) || !hasText(doc, name, text)) continue;
-    if (items.length === limit) return { items, next: makeCursor(last) };
+    size += sizeOf(doc);
+    if (items.length === limit || (size > MAX_PAGE && items.length > 0))
+      return { items, next: makeCursor(last) };
     items.push(doc);
     last = name;
   }
@@ -51,6 +59,15 @@ export function readCursor(cursor: string): string {
     ]);
   }
   return Buffer.from(cursor, 'base64url').toString();
+}
+
+function sizeOf(doc: Doc): number {
+  let size = SIZES.get(doc);
+  if (size === undefined) {
+    size = JSON.stringify(doc).length;
+    SIZES.set(doc, size);
+  }
+  return size;
 }
 
 function firstAfter(names: readonly string[], after: string): number {
