@@ -176,16 +176,19 @@ class Undo {
     const wanted: Change[] = [];
     for (const change of this.#revision.changes) {
       const { kind, name, doc } = change;
+      const held = view.get(kind, name);
+      const before = former.get(`${kind}/${name}`);
+      // What workers added meanwhile is nobody's change, and stays.
+      const retain = (before === null ? undefined : this.#rules(kind).retain) ?? ((each: Doc) => each);
       // Somebody has changed it since: their change stands.
-      if (!sameDocument(view.get(kind, name)?.doc ?? null, doc)) {
+      if (!sameDocument(held?.doc ?? null, doc === null ? null : retain(doc, held))) {
         this.#keep(change, 'it was changed since');
         continue;
       }
-      const before = former.get(`${kind}/${name}`);
       if (before === undefined) this.#keep(change, 'the history does not tell what it was');
       else if (before !== null && !parseObject(kind, before).ok)
         this.#keep(change, 'what it was is not valid any more');
-      else wanted.push({ kind, name, doc: before });
+      else wanted.push({ kind, name, doc: before === null ? null : retain(before, held) });
     }
     return this.#acceptable(
       view,

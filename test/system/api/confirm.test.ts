@@ -52,6 +52,16 @@ for (const [name, open] of Object.entries(places)) {
       return Number(reply.body.seq);
     };
 
+    test('a worker that registers a new build meanwhile keeps nothing from being undone, and its build stays', async () => {
+      await write('/v1/services/busy', { balance: 'random' });
+      const seq = await write('/v1/services/busy?confirmWithin=2s', { balance: 'naive' });
+      const worker = { service: 'busy', key: 5, port: 3_000, host: '10.0.0.5' };
+      assert.equal((await at(1).post('/v1/workers', worker)).status, 201);
+      await until(async () => (await stateOf(seq)) === 'undone');
+      const { balance, keys } = (await at(0).get('/v1/services/busy')).body;
+      assert.deepEqual({ balance, keys }, { balance: 'random', keys: { 5: {} } });
+    });
+
     test('a change that nobody confirms is undone once, whoever of several APIs looks', async () => {
       await write('/v1/services/once', { balance: 'random' });
       const seqs: number[] = [];
