@@ -19,3 +19,16 @@ test('a pair that TLS could not serve is told before it takes the place of a goo
     else assert.match(String(told), problem);
   }
 });
+
+test('of a load of thousands not all are tried out in one turn', async () => {
+  const keys = new SecretKeys(() => null, null);
+  const { cert, private: key } = await generate([{ name: 'commonName', value: 'a.test' }], { keySize: 512 });
+  const keyDigest = createHash('sha256').update(key).digest('hex');
+  keys.seed([{ name: certificateKeySecret(keyDigest), sealed: seal(key, null) }]);
+  const problem = () => keys.problemOf({ name: 'a', certificate: cert, keyDigest });
+  let told = 0;
+  while (problem() !== null) told++;
+  assert.equal(told, 500);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.match(String(problem()), /TLS cannot use the pair/);
+});

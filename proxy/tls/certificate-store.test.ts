@@ -92,6 +92,18 @@ describe('certificate store', () => {
     assert.equal(store.contextFor('www.b.test'), wild);
     assert.equal(store.default?.certificate, good.certificate);
     assert.deepEqual(store.names(), ['shop', 'wild']);
+    // Not every pair of a load of thousands is tried out.
+    const isRefused = () => {
+      try {
+        store.set('shop', bad);
+        return false;
+      } catch {
+        return true;
+      }
+    };
+    let refused = 0;
+    while (refused < 1_000 && isRefused()) refused++;
+    assert.ok(refused > 100 && refused < 1_000, `${refused}`);
   });
 
   test('serves of two for one name the one that is good for longer, whatever the order of setting', async () => {
