@@ -157,14 +157,10 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   }
 
   onDrain(): void {
-    try {
-      const waited = this.#catchingUp;
-      this.#answer.drained();
-      if (waited) this.#nextRequest();
-      else this.#exchange.clientDrained();
-    } catch (error) {
-      this.#crashed(error);
-    }
+    const waited = this.#catchingUp;
+    this.#answer.drained();
+    if (waited) this.#nextRequest();
+    else this.#exchange.clientDrained();
   }
 
   onClose(): void {
@@ -221,9 +217,14 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
 
   #readAhead(): void {
     const ahead = this.#ahead;
-    const used = this.#read(ahead.buffer, ahead.start, ahead.end);
-    if (this.#reading === 'nothing') ahead.clear();
-    else ahead.consumeTo(used);
+    try {
+      const used = this.#read(ahead.buffer, ahead.start, ahead.end);
+      if (this.#reading === 'nothing') ahead.clear();
+      else ahead.consumeTo(used);
+    } catch (error) {
+      // Here and not by whoever called: that may be the end of the request before.
+      this.#crashed(error);
+    }
     ahead.recount();
     this.#updateReading();
   }

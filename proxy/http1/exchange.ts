@@ -129,8 +129,16 @@ export class Exchange implements AnswerReceiver, OutgoingRequest {
   fail(): void {
     requestOutbox.begin(0);
     if (!this.#active) return;
-    if (this.#answering) this.onBroken('internal', 'proxy');
-    else this.#answerPage('internal', this.#phase(), 'proxy');
+    if (!this.#answering) {
+      try {
+        this.#answerPage('internal', this.#phase(), 'proxy');
+        return;
+      } catch (error) {
+        // There is no page to be had, and yet nobody is left waiting.
+        logFailure(this.#environment.log, error, this.requestId);
+      }
+    }
+    this.onBroken('internal', 'proxy');
   }
 
   /** The process stops: ends without another word. */

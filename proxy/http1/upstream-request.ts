@@ -172,10 +172,14 @@ export class UpstreamRequest implements AnswerSource, Acquirer, ByteStreamHandle
     const queued = why.cause === 'queue_full' || why.cause === 'queue_timeout';
     const status = queued ? this.#service.config.queue.status : undefined;
     this.#over();
-    this.#receiver.onUnanswered(why.cause, queued ? 'queue' : 'connect', 'proxy', {
-      retryAfter: why.retryAfter,
-      ...(status === undefined ? {} : { status }),
-    });
+    try {
+      this.#receiver.onUnanswered(why.cause, queued ? 'queue' : 'connect', 'proxy', {
+        retryAfter: why.retryAfter,
+        ...(status === undefined ? {} : { status }),
+      });
+    } catch (error) {
+      this.#receiver.onException(error);
+    }
   }
 
   // From the backend's connection.

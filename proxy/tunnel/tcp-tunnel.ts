@@ -87,8 +87,13 @@ export class TcpConnection implements Acquirer, ByteStreamHandler, PickRequest {
       return;
     }
     const options = { websocket: true, tried: [], fresh: false };
-    const ticket = environment.upstreams.acquire(decision.service, decision.key, this, options, this);
-    if (this.#tunnel === null && !this.#over) this.#ticket = ticket;
+    try {
+      const ticket = environment.upstreams.acquire(decision.service, decision.key, this, options, this);
+      if (this.#tunnel === null && !this.#over) this.#ticket = ticket;
+    } catch (error) {
+      logFailure(environment.log, error, '');
+      this.#giveUp('internal', 'proxy');
+    }
   }
 
   header(): undefined {

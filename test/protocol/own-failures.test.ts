@@ -90,6 +90,57 @@ for (const service of [{ coalesce: {} }, { cache: {} }]) {
     }, service));
 }
 
+it('a pipelined request at which we fail is answered once, and nothing behind it is read', async () => {
+  let failures = 0;
+  const proxy = await TestProxy.start({
+    decide: (view, forward) => {
+      if (view.rawPath === '/2' && failures++ === 0) throw new Error('a defect of ours');
+      return forward;
+    },
+  });
+  try {
+    const client = await proxy.client();
+    for (const path of ['/1', '/2', '/3']) client.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    const backend = await proxy.backend.connection();
+    await backend.readHead();
+    await proxy.settled(() => proxy.received === 3 * 'GET /1 HTTP/1.1\r\nHost: a\r\n\r\n'.length, 'all');
+    backend.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+    assert.equal((await client.readMessage()).body, 'ok');
+    const answer = await client.readMessage();
+    assert.deepEqual([answer.status, answer.fields.get('connection')], [500, 'close']);
+    assert.equal(await client.readToEnd(), '');
+    assert.equal(failures, 1);
+    assert.deepEqual(
+      proxy.records.map(({ target }) => target),
+      ['/1', '/2'],
+    );
+    assert.equal(backend.rest, '');
+  } finally {
+    proxy.close();
+  }
+});
+
+it('a page that cannot be made leaves nobody waiting', () =>
+  withBrokenPath(async (proxy) => {
+    const pages = {
+      render() {
+        throw new Error('a defect of ours');
+      },
+    };
+    Object.assign(proxy.environment, { pages });
+    proxy.backend.close();
+    for (const path of ['/unreachable', '/broken']) {
+      const client = await proxy.client();
+      client.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`);
+      assert.equal(await client.readToEnd(), '');
+    }
+    assert.deepEqual(
+      (await Promise.all([proxy.record(1), proxy.record(2)])).map(({ cause }) => cause),
+      ['internal', 'internal'],
+    );
+    await proxy.idle();
+  }));
+
 /** The observer fails at the record of every request: whatever ends a connection must still count it as gone. */
 async function withBrokenRecords(body: (proxy: TestProxy) => Promise<void>): Promise<void> {
   const proxy = await TestProxy.start();

@@ -195,6 +195,20 @@ describe('TCP listeners', () => {
     }));
 });
 
+it('a TCP connection that cannot be given a backend for a failure of ours is ended and counted as gone', () =>
+  withListener({}, async (proxy, connect) => {
+    Object.assign(proxy.environment.upstreams, {
+      acquire() {
+        throw new Error('a defect of ours');
+      },
+    });
+    const client = await connect();
+    await client.readToEnd();
+    assert.equal((await proxy.record()).cause, 'internal');
+    assert.equal(proxy.opened, 0);
+    assert.equal(proxy.errors.splice(0).length, 1);
+  }));
+
 it('a TCP connection is counted as gone when its record fails', () =>
   withListener({}, async (proxy, connect, open) => {
     proxy.environment.observer.record = () => {
