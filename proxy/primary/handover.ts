@@ -22,12 +22,15 @@ interface Held extends SocketLine {
 
 /** Sockets that were taken over and wait for their use. */
 export class Inherited {
+  /** Of all that was taken over, also after its use. */
+  readonly ports: ReadonlySet<number>;
   readonly #channel: HandleChannel;
   readonly #held: Held[];
 
   constructor(channel: HandleChannel, held: readonly Held[]) {
     this.#channel = channel;
     this.#held = [...held];
+    this.ports = new Set(held.map(({ port }) => port));
   }
 
   get size(): number {

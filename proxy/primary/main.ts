@@ -225,8 +225,10 @@ class Node implements RunningNode {
       await this.#listeners.bindSettings();
     } catch (error) {
       this.#releaseInherited();
-      if (error instanceof BindError && error.code === 'EADDRINUSE') {
-        // Held by an orphan that was not asked, perhaps.
+      // Another program has it: who serves is not told to leave for a start that fails.
+      const known = error instanceof BindError && inherited.ports.has(error.port);
+      if (known && error.code === 'EADDRINUSE') {
+        // An orphan has it, under another address.
         this.#log.warn('takeover_by_bind', `${error.message}; binding after the earlier processes`);
         return false;
       }

@@ -50,6 +50,7 @@ export interface BoundSocket {
 /** The port could not be bound. `code` is the system's, `EADDRINUSE` mostly; the message says what to do. */
 export class BindError extends Error {
   readonly code: string;
+  readonly port: number;
   override readonly name = 'BindError';
 
   constructor(spec: ListenerSpec, code: string) {
@@ -57,6 +58,7 @@ export class BindError extends Error {
       `cannot listen on ${addressText(spec.address, spec.port)} (${spec.type}): ${adviceFor(code, spec)}`,
     );
     this.code = code;
+    this.port = spec.port;
   }
 }
 

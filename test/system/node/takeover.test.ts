@@ -209,3 +209,22 @@ test('told to stop while it still asks who serves, it starts nobody and ends', a
     server.close();
   }
 });
+
+test('a start that fails for a port of another program leaves those alone who serve', async () => {
+  await using first = new NodeUnderTest({ script: { entries: [] } });
+  const port = await first.port();
+  const orphans = await first.untilReady(2);
+  const other = net.createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => other.once('listening', resolve));
+  try {
+    const http = [port, (other.address() as AddressInfo).port].map((at) => ({ host: '127.0.0.1', port: at }));
+    await using second = await successor(first, port, { script: { entries: [] }, settings: { http } });
+    const { message } = await second.event('it fails', (event) => event.event === 'failed');
+    assert.match(message, /in use/);
+    assert.equal((await second.exited()).code, 1);
+    assert.match(await request(port), ANSWER);
+    assert.ok(orphans.every(isAlive));
+  } finally {
+    other.close();
+  }
+});
