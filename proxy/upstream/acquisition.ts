@@ -45,6 +45,9 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
   readonly #options: AcquireOptions;
   /** Null once it was answered or cancelled. */
   #acquirer: Acquirer | null;
+  /** The backend its visitor is pinned to, as of this version of the key; -1: not looked up yet. */
+  #pinned: KeyedBackend | null = null;
+  #pinnedAt = -1;
   /** Backends that did not accept a connection for this request. */
   #failed: Set<Backend> | null = null;
   #backend: KeyedBackend | null = null;
@@ -73,7 +76,8 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
   }
 
   get anyBackend(): boolean {
-    return this.#failed === null && this.#options.tried.length === 0 && this.#key.sticky === null;
+    if (this.#failed !== null || this.#options.tried.length > 0) return false;
+    return this.#key.sticky === null || this.#pin() === null;
   }
 
   /** Goes on from a choice: with the next backend, until one connects, there is no room, or none is left. */
@@ -102,6 +106,8 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
 
   proceed(): boolean {
     if (!this.queued) return true;
+    const pinned = this.#key.sticky === null ? null : this.#pin();
+    if (pinned !== null && !pinned.endpoint.hasRoom(this.#options.websocket)) return false;
     const choice = this.#choose();
     if (choice === 'full') return false;
     this.#leaveQueue();
@@ -158,9 +164,19 @@ export class Acquisition implements Ticket, Waiter, DialOutcome, Timed {
     return Math.max(CONNECT_BUDGET_MS, this.#owner.config.timeouts.connectMs) - this.#connectMs;
   }
 
+  /** Looked up once, however often a place becomes free for others. */
+  #pin(): KeyedBackend | null {
+    const { version } = this.#key;
+    if (this.#pinnedAt === version) return this.#pinned;
+    this.#pinnedAt = version;
+    this.#pinned = this.#key.pinned(this.#request, this.#failed ?? NONE, this.#options.tried);
+    return this.#pinned;
+  }
+
   #without(backend: Backend): void {
     this.#failed ??= new Set();
     this.#failed.add(backend);
+    this.#pinnedAt = -1;
   }
 
   #choose(): Choice {

@@ -13,7 +13,7 @@ import type { Sticky } from './sticky.ts';
 
 /** A request that waits for room. */
 export interface Waiter extends Linked<Waiter> {
-  /** Whether it would take any backend; if not, those behind it may have more luck. */
+  /** Whether it would take any backend new requests may go to; if not, those behind it may have more luck. */
   readonly anyBackend: boolean;
   /** Still in the list; false from the moment it proceeds, gives up or is cancelled. */
   readonly queued: boolean;
@@ -40,6 +40,8 @@ export class KeyState {
   policies: Policies;
   /** Null unless visitors stay with their backends. */
   sticky: Sticky | null = null;
+  /** Grows whenever another backend may be chosen, or one no more, for another reason than room. */
+  version = 0;
   readonly waiting = { request: new IntrusiveList<Waiter>(), tunnel: new IntrusiveList<Waiter>() };
   #backends: readonly KeyedBackend[] = [];
   #candidates: readonly KeyedBackend[] | null = null;
@@ -70,6 +72,7 @@ export class KeyState {
   /** A backend came to life, died or changed. */
   invalidate(): void {
     this.#candidates = null;
+    this.version++;
   }
 
   /** Backends get other parts of their shares; with the next request, since thousands may come back together. */
@@ -95,10 +98,8 @@ export class KeyState {
     failed: ReadonlySet<Backend>,
     avoid: readonly Backend[] = NO_BACKENDS,
   ): Choice {
-    if (this.sticky !== null) {
-      const pinned = this.#pinned(this.sticky, request, failed, avoid);
-      if (pinned !== null) return pinned.endpoint.hasRoom(tunnel) ? pinned : 'full';
-    }
+    const pinned = this.pinned(request, failed, avoid);
+    if (pinned !== null) return pinned.endpoint.hasRoom(tunnel) ? pinned : 'full';
     const all = this.#takingPart();
     const candidates = failed.size === 0 && avoid.length === 0 ? all : this.#without(failed, avoid);
     const policy = tunnel ? this.policies.tunnel : this.policies.request;
@@ -109,14 +110,9 @@ export class KeyState {
     return policy.pick(withRoom, request) ?? 'full';
   }
 
-  /** The backend the visitor was pinned to, as long as it may have it. */
-  #pinned(
-    sticky: Sticky,
-    request: PickRequest,
-    failed: ReadonlySet<Backend>,
-    avoid: readonly Backend[],
-  ): KeyedBackend | null {
-    const address = sticky.addressOf(request);
+  /** The backend the visitor was pinned to, as long as it may have it; the same until `version` changes. */
+  pinned(request: PickRequest, failed: ReadonlySet<Backend>, avoid: readonly Backend[]): KeyedBackend | null {
+    const address = this.sticky === null ? null : this.sticky.addressOf(request);
     if (address === null) return null;
     this.#byAddress ??= new Map(this.#backends.map((candidate) => [candidate.address, candidate]));
     const backend = this.#byAddress.get(address);
@@ -178,8 +174,9 @@ export class KeyState {
 
   /** Lets those that wait proceed, in order of arrival, until there is no more room. */
   serveWaiting(): void {
-    serve(this.waiting.request);
-    serve(this.waiting.tunnel);
+    const pins = this.sticky !== null;
+    serve(this.waiting.request, pins);
+    serve(this.waiting.tunnel, pins);
   }
 
   /** The key is gone: nobody waits for it any more, and requests under way find no other backend in it. */
@@ -193,11 +190,16 @@ export class KeyState {
   }
 }
 
-function serve(list: IntrusiveList<Waiter>): void {
+/** `pins`: behind one who finds no room anywhere may stand one whose own backend, which gets no others, has some. */
+function serve(list: IntrusiveList<Waiter>, pins: boolean): void {
   let waiter = list.first;
+  let full = false;
   while (waiter !== null) {
     const after: Waiter | null = waiter.linkAfter;
-    if (!waiter.proceed() && waiter.anyBackend) return;
+    if (!(full && waiter.anyBackend) && !waiter.proceed() && waiter.anyBackend) {
+      if (!pins) return;
+      full = true;
+    }
     // Whoever got a connection may have cancelled others meanwhile.
     waiter = after === null || after.queued ? after : list.first;
   }

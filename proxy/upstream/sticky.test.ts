@@ -232,6 +232,60 @@ test('a visitor waits for its own backend when that is at its limit, and those b
   assert.equal(pinned.address, first.address);
 });
 
+test('many who wait for a backend of their own are not asked for their cookies whenever another one is free', () => {
+  const made = pinnedRig();
+  const shop = sticking([A, B], { pool: { max: 1 }, queue: { size: 50 } });
+  made.upstreams.setService('shop', shop);
+  const first = ask(made, shop);
+  const cookie = sent(first.connection?.setCookie ?? null);
+  let looks = 0;
+  const counting = visitor(undefined, {
+    header(name) {
+      if (name !== 'cookie') return undefined;
+      looks++;
+      return cookie;
+    },
+  });
+  const waiting = Array.from({ length: 50 }, () => made.acquire(shop, {}, undefined, counting));
+  ask(made, shop).connection?.release(null);
+  const before = looks;
+  for (let turn = 0; turn < 20; turn++) ask(made, shop).connection?.release(null);
+  assert.equal(looks, before);
+  first.connection?.release(null);
+  assert.equal(waiting[0]?.address, first.address);
+});
+
+test('one who waits for a drained backend is served behind one who finds no room anywhere', () => {
+  const made = pinnedRig();
+  const document = { pool: { max: 1 }, queue: { size: 5 } };
+  made.upstreams.setService('shop', sticking([A, B], document));
+  const first = ask(made, sticking([A, B], document));
+  const cookie = sent(first.connection?.setCookie ?? null);
+  const other = [A, B].find((address) => address !== first.address) as string;
+  const drained = sticking([spec(first.address as string, { state: 'drain' }), other], document);
+  made.upstreams.setService('shop', drained);
+  const anywhere = ask(made, drained);
+  const behind = made.acquire(drained, {}, undefined, visitor());
+  const pinned = made.acquire(drained, {}, undefined, visitor(cookie));
+  first.connection?.release(null);
+  assert.equal(pinned.address, first.address);
+  assert.equal(behind.answers, 0);
+  anywhere.connection?.release(null);
+  assert.equal(behind.address, other);
+});
+
+test('one whose own backend dies while it waits goes to another', () => {
+  const made = pinnedRig();
+  const shop = sticking([A, B], { pool: { max: 1 }, queue: { size: 5 } });
+  made.upstreams.setService('shop', shop);
+  const first = ask(made, shop);
+  const pinned = made.acquire(shop, {}, undefined, visitor(sent(first.connection?.setCookie ?? null)));
+  assert.equal(pinned.answers, 0);
+  made.upstreams.setVerdict('shop', first.address as string, false);
+  while (made.connector.pending.length > 0) made.connector.succeed();
+  assert.ok(pinned.address !== null && pinned.address !== first.address);
+});
+
 test('without a key nobody is pinned, and once there is one, visitors are', () => {
   const made = heldRig();
   const shop = sticking([A]);
