@@ -1,11 +1,11 @@
 /** `kontrol run`: starts a program as a registered worker of a service. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../shared/model/fields.ts';
+import { presses } from '../shared/presses.ts';
 import type { StartMode } from '../worker/lease.ts';
 import { programName } from '../worker/program-name.ts';
 import { Wrapper } from '../worker/wrapper.ts';
 import { connectionFrom } from './connection.ts';
-import { presses } from './presses.ts';
 
 interface RunOptions {
   readonly service: string;

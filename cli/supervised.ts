@@ -3,7 +3,7 @@
  * The children (`kontrol api`, `kontrol proxy`) say `ready`, stop when told to, and end when `up` is gone.
  */
 
-import { presses } from './presses.ts';
+import { presses } from '../shared/presses.ts';
 
 /** child → up. `detail` is shown or used by `up`. */
 export type FromChild =

@@ -4,6 +4,7 @@
  */
 import { constants } from 'node:os';
 import type { Log } from '../../shared/log.ts';
+import { presses } from '../../shared/presses.ts';
 
 export interface Orders {
   stop(): void;
@@ -34,9 +35,9 @@ export function takeSignals(log: Log, orders: Orders): Signals {
     }
     process.exit(exitCode);
   };
-  const onStop = (signal: NodeJS.Signals) => {
+  const onStop = presses((signal: NodeJS.Signals) => {
     if (!process.connected) stop(128 + constants.signals[signal]);
-  };
+  });
   const onHangUp = () => {
     if (!process.connected) orders.restart();
   };

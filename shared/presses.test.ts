@@ -11,7 +11,7 @@ test('signals that come together are one, a later one is a second', () => {
   );
   const told = [0, 2, 299, 300, 301, 5_000].map((time) => {
     at = time;
-    handler();
+    handler('SIGINT');
     return pressed;
   });
   assert.deepEqual(told, [1, 1, 1, 2, 2, 3]);

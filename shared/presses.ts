@@ -7,12 +7,15 @@
 const TOGETHER_MS = 300;
 
 /** A handler of signals that calls `pressed` once for those that come together. `now` in milliseconds. */
-export function presses(pressed: () => void, now: () => number = () => performance.now()): () => void {
+export function presses(
+  pressed: (signal: NodeJS.Signals) => void,
+  now: () => number = () => performance.now(),
+): (signal: NodeJS.Signals) => void {
   let last = Number.NEGATIVE_INFINITY;
-  return () => {
+  return (signal) => {
     const at = now();
     if (at - last < TOGETHER_MS) return;
     last = at;
-    pressed();
+    pressed(signal);
   };
 }
