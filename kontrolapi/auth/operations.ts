@@ -31,7 +31,11 @@ const tokenBody = z.strictObject({
     .nullable()
     .optional()
     .describe('role worker only: the one service it may register for'),
-  expires: z.iso.datetime({ offset: true }).nullable().optional().describe('a time in the future; default never'),
+  expires: z.iso
+    .datetime({ offset: true })
+    .nullable()
+    .optional()
+    .describe('a time in the future; default never'),
 });
 
 export function authOperations(auth: Auth): Operation[] {
