@@ -56,12 +56,13 @@ export class SharedRequest implements OutgoingRequest {
 }
 
 function withConditions(decision: Forward, view: HttpRequestView, kept: AnswerHead | null): Forward {
+  const has = view.header('if-none-match') !== undefined || view.header('if-modified-since') !== undefined;
+  if (kept === null && !has) return decision;
   const set: (readonly [string, string])[] = [];
   const etag = kept?.field('etag');
   const modified = kept?.field('last-modified');
   if (etag !== undefined) set.push(['if-none-match', etag]);
   if (modified !== undefined) set.push(['if-modified-since', modified]);
-  const has = CONDITIONS.some((name) => view.header(name) !== undefined);
   if (set.length === 0 && !has) return decision;
   const changes = decision.request ?? NO_CHANGES;
   return {

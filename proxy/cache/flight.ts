@@ -338,6 +338,7 @@ export class Flight implements AnswerReceiver, Carrier {
 
   #release(reader: Reader): void {
     this.#readers.delete(reader);
+    if (this.#leader === reader) this.#leader = null;
     reader.left();
     this.#service.alone(reader);
   }
@@ -386,7 +387,9 @@ export class Flight implements AnswerReceiver, Carrier {
   #serveAll(): void {
     const answer = this.#answer;
     if (answer === null) return;
-    for (const reader of [...this.#readers]) this.#serve(reader);
+    const only = this.#readers.size === 1 ? this.#leader : null;
+    if (only !== null) this.#serve(only);
+    else for (const reader of [...this.#readers]) this.#serve(reader);
   }
 
   /** The leader gets the head as it came, while that stands there; the end of the answer comes with the others'. */
@@ -426,10 +429,9 @@ export class Flight implements AnswerReceiver, Carrier {
   #keep({ head, body }: Readable, terms: Terms): Pins | null {
     const { uri, key, build, paths } = this.plan;
     const receivedAt = this.#environment.clock.monotonic();
-    const answer = new StoredAnswer({
-      ...{ head, terms, receivedAt, body, uri, key, build, paths },
-      selecting: this.#selecting,
-    });
+    const selecting = this.#selecting;
+    const facts = { head, terms, receivedAt, body, uri, key, build, paths, selecting };
+    const answer = new StoredAnswer(facts);
     return this.#service.keep(answer, this.plan) ? answer : null;
   }
 
@@ -491,6 +493,7 @@ export class Flight implements AnswerReceiver, Carrier {
     this.#upstream.abandon();
     this.#upstream.close();
     this.#giveBack();
+    if (this.#readers.size === 0) return;
     for (const reader of this.#readers) reader.left();
     this.#readers.clear();
   }

@@ -2,7 +2,7 @@
  * What sharing means for one request: whether it may take an answer that others get, wait for one under way, leave one
  * behind, and by what it is told apart from other requests. A request that may do nothing of that has no plan.
  */
-import type { FieldChanges, Forward } from '../../shared/routing/decision.ts';
+import type { DecisionLabels, FieldChanges, Forward } from '../../shared/routing/decision.ts';
 import { normalisePath } from '../../shared/routing/path.ts';
 import * as kind from '../http1/field-kinds.ts';
 import type { RequestHead } from '../http1/request-head.ts';
@@ -111,8 +111,16 @@ export function uriOf({ head }: RequestSource, view: HttpRequestView): string {
   return `${view.secure ? 'https' : 'http'}://${authority}${view.target}`;
 }
 
-/** What routes have, as text: made once. */
-const texts = new WeakMap<object, string>();
+/** What the keys of one route's requests begin with, as long as these stay the same. */
+interface Beginning {
+  readonly changes: FieldChanges | null;
+  readonly build: number;
+  readonly port: number;
+  readonly trusted: boolean;
+  readonly text: string;
+}
+
+const beginnings = new WeakMap<DecisionLabels, Beginning>();
 
 /**
  * A line for each part, and the target last. As many lines as the service has `headers` (with others its answers are
@@ -125,27 +133,31 @@ function keyOf(
   headers: readonly string[],
   target: string,
 ): string {
-  const { request, labels, key } = decision;
-  const changes = request === null ? '' : (texts.get(request) ?? remembered(request, changesText(request)));
-  const domain = texts.get(labels) ?? remembered(labels, JSON.stringify(labels.domain));
-  let text = `${key.key} ${view.port} ${visitor.trusted}\n${domain}\n${changes}`;
+  let text = beginningOf(decision, view.port, visitor.trusted);
   for (const name of headers) text += line(view.header(name));
   if (visitor.trusted) for (const name of TRUSTED) text += line(view.header(name));
-  return `${text}\n${target}`;
+  return text + target;
 }
 
-function remembered(of: object, text: string): string {
-  texts.set(of, text);
+function beginningOf({ labels, request, key }: Forward, port: number, trusted: boolean): string {
+  const known = beginnings.get(labels);
+  if (
+    known !== undefined &&
+    known.changes === request &&
+    known.build === key.key &&
+    known.port === port &&
+    known.trusted === trusted
+  )
+    return known.text;
+  const changes = request === null ? null : [request.set, request.add, [...request.remove]];
+  const text = `${JSON.stringify([labels.domain, key.key, port, trusted, changes])}\n`;
+  beginnings.set(labels, { changes: request, build: key.key, port, trusted, text });
   return text;
-}
-
-function changesText({ set, add, remove }: FieldChanges): string {
-  return JSON.stringify([set, add, [...remove]]);
 }
 
 /** Tells an absent field from an empty one. */
 function line(value: string | undefined): string {
-  return value === undefined ? '\n-' : `\n+${value}`;
+  return value === undefined ? '-\n' : `+${value}\n`;
 }
 
 /**
@@ -155,5 +167,5 @@ function line(value: string | undefined): string {
 function flightOf({ method, passes }: RequestHead, view: HttpRequestView, uri: string, key: string): string {
   const encoding = line(view.header('accept-encoding'));
   const others = line(view.header('cache-control')) + line(view.header('cookie'));
-  return `${method} ${passes}${encoding}${others}\n${uri}\n${key}`;
+  return `${method} ${passes}\n${encoding}${others}${uri}\n${key}`;
 }
