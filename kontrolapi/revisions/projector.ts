@@ -15,12 +15,12 @@ export class Projector {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #log: Log;
+  /** The newest that is not projected yet. */
   #target: Revision | null = null;
-  #projected = 0;
   #running = false;
   #retryMs = FIRST_RETRY_MS;
   #cancelRetry: (() => void) | null = null;
-  #waiting: { readonly seq: number; readonly resolve: () => void }[] = [];
+  readonly #waiting = new Set<{ readonly seq: number; readonly resolve: () => void }>();
   #closed = false;
 
   constructor(store: Store, clock: Clock, log: Log) {
@@ -29,30 +29,46 @@ export class Projector {
     this.#log = log;
   }
 
-  /** Projects up to `revision`; resolves when done, or after `patienceMs` all the same. Never rejects. */
+  /**
+   * Projects up to `revision`, which was just appended; resolves when done, or after `patienceMs` all the same. Never
+   * rejects. What is appended last is what counts: a log that went back (a restored backup) goes on with smaller numbers.
+   */
   project(revision: Revision, patienceMs: number): Promise<void> {
-    if (this.#target === null || revision.seq > this.#target.seq) this.#target = revision;
-    const done = new Promise<void>((resolve) => this.#waiting.push({ seq: revision.seq, resolve }));
+    this.#target = revision;
+    let resolve = () => {};
+    const done = new Promise<void>((settle) => {
+      resolve = settle;
+    });
+    const waiter = { seq: revision.seq, resolve };
+    this.#waiting.add(waiter);
     void this.#run();
-    return within(done, patienceMs, this.#clock).catch(() => {});
+    return within(done, patienceMs, this.#clock)
+      .catch(() => {})
+      .finally(() => this.#waiting.delete(waiter));
+  }
+
+  /** Projects up to `revision`, which others left behind, unless there is newer to do. */
+  repair(revision: Revision): void {
+    if (this.#target === null || revision.seq > this.#target.seq) this.#target = revision;
+    void this.#run();
   }
 
   close(): void {
     this.#closed = true;
     this.#cancelRetry?.();
-    for (const { resolve } of this.#waiting.splice(0)) resolve();
+    this.#letGo();
   }
 
   async #run(): Promise<void> {
     if (this.#running) return;
     this.#running = true;
-    while (!this.#closed && this.#target !== null && this.#target.seq > this.#projected) {
+    while (!this.#closed && this.#target !== null) {
       const target: Revision = this.#target;
       try {
         await this.#store.project(target);
-        this.#projected = target.seq;
+        if (this.#target === target) this.#target = null;
         this.#retryMs = FIRST_RETRY_MS;
-        this.#tell();
+        for (const { seq, resolve } of this.#waiting) if (seq <= target.seq) resolve();
       } catch (error) {
         this.#retryLater(error as Error);
         break;
@@ -61,15 +77,13 @@ export class Projector {
     this.#running = false;
   }
 
-  #tell(): void {
-    const done = this.#waiting.filter((waiter) => waiter.seq <= this.#projected);
-    this.#waiting = this.#waiting.filter((waiter) => waiter.seq > this.#projected);
-    for (const { resolve } of done) resolve();
+  #letGo(): void {
+    for (const { resolve } of this.#waiting) resolve();
   }
 
   /** Those who wait are let go: readers follow the log, so a document that lags is never wrong for them. */
   #retryLater(error: Error): void {
-    for (const { resolve } of this.#waiting.splice(0)) resolve();
+    this.#letGo();
     this.#log.warn('projection_failed', 'documents lag behind the log until the store answers', {
       reason: error.message,
     });

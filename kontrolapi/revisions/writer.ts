@@ -157,7 +157,7 @@ export class Writer {
 
   /** Brings the documents up to the newest revision known, if another process left them behind. */
   repairProjection(revision: Revision): void {
-    void this.#projector.project(revision, PROJECTION_PATIENCE_MS);
+    this.#projector.repair(revision);
   }
 
   close(): void {
