@@ -20,6 +20,8 @@ export class Upkeep {
   readonly #cancels = new Set<() => void>();
   readonly #unsubscribes: (() => void)[] = [];
   readonly #running = new Set<Promise<void>>();
+  #following = false;
+  #followAgain = false;
   #closed = false;
 
   constructor(context: ApiContext) {
@@ -28,8 +30,14 @@ export class Upkeep {
 
   start(): void {
     const { bus, settings } = this.#context;
-    const look = () => this.#run(() => this.#follow());
-    this.#unsubscribes.push(bus.subscribe('updateProxy', look), bus.onConnected(look));
+    const look = () => this.#hinted();
+    this.#unsubscribes.push(
+      bus.subscribe('updateProxy', (message) => {
+        // Members are in no revision; anything else may stand for one.
+        if (typeof message?.['members'] !== 'string' || message['seq'] !== undefined) look();
+      }),
+      bus.onConnected(look),
+    );
     this.#every(settings.ttlMs, () => this.#follow());
     this.#every(RETENTION_MS, () => this.#retain());
     // They are wanted at once: without its key a secure page is closed.
@@ -50,6 +58,23 @@ export class Upkeep {
     for (const unsubscribe of this.#unsubscribes) unsubscribe();
     for (const cancel of this.#cancels) cancel();
     await Promise.allSettled(this.#running);
+  }
+
+  /** Hints may come by the thousand: one look runs at a time, and one more after it when some came meanwhile. */
+  #hinted(): void {
+    this.#followAgain = true;
+    if (this.#following) return;
+    this.#following = true;
+    this.#run(async () => {
+      try {
+        while (this.#followAgain && !this.#closed) {
+          this.#followAgain = false;
+          await this.#follow();
+        }
+      } finally {
+        this.#following = false;
+      }
+    });
   }
 
   async #follow(): Promise<void> {
