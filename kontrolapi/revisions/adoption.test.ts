@@ -128,3 +128,54 @@ test('a confirmation that comes during a look is not lost', async () => {
 test('while deletions are held, edits of the same kind are adopted', async () => {
   assert.deepEqual(await adopted({ a: 1, b: 1 }, [{ name: 'c', doc: edited('c') }]), ['c put']);
 });
+
+test('what was edited before the start is found by the revisions that wrote what there is, not by the whole log', async () => {
+  const state = new State();
+  const page = (name: string, text: string) => ({ name, templates: { 404: text } });
+  state.put('page', 'a', { rev: 5, doc: page('a', 'by hand') });
+  state.put('page', 'b', { rev: 900_000, doc: page('b', 'as written') });
+  state.put('page', 'c', { rev: 2, doc: page('c', 'older than the log') });
+  const asked: number[] = [];
+  const submitted: Change[] = [];
+  const written = new Map([
+    [5, page('a', 'as written')],
+    [900_000, page('b', 'as written')],
+  ]);
+  const history = {
+    oldest: async () => 3,
+    get: async (seq: number) => {
+      asked.push(seq);
+      const doc = written.get(seq);
+      return { seq, changes: doc === undefined ? [] : [{ kind: 'page', name: doc.name, doc }] };
+    },
+  };
+  const adoption = new Adoption({
+    store: {
+      load: async (kind: Kind) => ({
+        mark: 1_000_000,
+        documents: [...state.entries(kind)].map(([name, { rev, doc }]) => ({
+          name,
+          rev,
+          doc,
+          deleted: false,
+        })),
+      }),
+    } as unknown as Store,
+    present: { state, seq: 1_000_000, reloads: 1, catchUp: async () => {} } as unknown as Present,
+    history: history as unknown as History,
+    writer: {
+      async submit({ decide }: Intent) {
+        submitted.push(...(await decide(state)));
+        return { written: true, changes: submitted, seq: 1_000_001 };
+      },
+    } as unknown as Writer,
+    bus: { subscribe: () => () => {} } as unknown as Bus,
+    clock: new ManualClock(),
+    log: silentLog,
+    intervalMs: 20_000,
+  });
+  await adoption.look();
+  await adoption.close();
+  assert.deepEqual(asked.sort(), [5, 900_000]);
+  assert.deepEqual(submitted, [{ kind: 'page', name: 'a', doc: page('a', 'by hand') }]);
+});

@@ -127,22 +127,22 @@ export class Adoption {
 
   /**
    * What was edited before this process read the documents is part of its state, but not of the log. The log is
-   * compared once after each time the documents were read.
+   * compared once after each time the documents were read: only the revisions that wrote what there is, which are few
+   * beside all that a log of months may have.
    */
   async #adoptUnlogged(): Promise<void> {
     const { present, history } = this.#options;
     const { reloads } = present;
-    const met = new Set<string>();
+    const oldest = await history.oldest();
+    const numbers = new Set<number>();
+    for (const { rev } of present.state.all()) if (rev >= oldest) numbers.add(rev);
     const edits: Edit[] = [];
-    for await (const revision of history.descending(null)) {
-      for (const { kind, name, doc } of revision.changes) {
-        const key = `${kind}/${name}`;
-        if (met.has(key)) continue;
-        met.add(key);
+    for (const seq of numbers) {
+      if (this.#closed) return;
+      for (const { kind, name, doc } of (await history.get(seq)).changes) {
         const held = present.state.get(kind, name);
-        if (doc === null || held === undefined || held.rev !== revision.seq) continue;
-        if (!sameDocument(doc, held.doc))
-          edits.push({ change: { kind, name, doc: held.doc }, rev: held.rev });
+        if (doc === null || held === undefined || held.rev !== seq) continue;
+        if (!sameDocument(doc, held.doc)) edits.push({ change: { kind, name, doc: held.doc }, rev: seq });
       }
     }
     if (edits.length > 0) await this.#adopt(edits, true);
