@@ -303,6 +303,8 @@ export class ServingProcess {
       this.#end();
       return;
     }
+    // Nobody brings another spare handle: the one that is left is for when descriptors run out, not for fair shares.
+    this.#admission.setMean(null);
     this.log.warn(
       'primary_gone',
       'The primary is gone; serving goes on until a new one takes over or SIGTERM',

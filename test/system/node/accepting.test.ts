@@ -44,6 +44,24 @@ test('nearly out of descriptors a process stops accepting, drops nobody, and goe
   assert.deepEqual(node.ready(), [serving]);
 });
 
+test('processes that a killed primary left behind stop accepting at the mark, too, and drop nobody', async () => {
+  await using node = new NodeUnderTest({
+    settings: { processes: 2 },
+    // What serving processes log is heard, too.
+    under: ['/bin/sh', '-c', 'ulimit -n 128; exec "$@" 2>&1', 'sh'],
+  });
+  const port = await node.port();
+  await node.untilReady(2);
+  kill(node.pid, 'SIGKILL');
+  const both = (code: string) =>
+    node.until(`both say ${code}`, () => node.events.filter((event) => event.code === code)[1]);
+  await both('primary_gone');
+  const visitors = await crowd(port, 300);
+  await both('accepting_paused');
+  assert.equal(visitors.lost, 0);
+  for (const socket of visitors.sockets) socket.destroy();
+});
+
 test('where handles cannot be shared the primary accepts, and a dead serving process refuses nobody', async () => {
   await using node = new NodeUnderTest({ settings: { processes: 1 }, options: { socketKind: 'relayed' } });
   const port = await node.port();
