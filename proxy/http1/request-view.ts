@@ -8,6 +8,7 @@ import type { PickRequest } from '../upstream/contract.ts';
 import { canonicalHost } from './authority.ts';
 import { asciiBytes, equalBytes } from './bytes.ts';
 import type { ClientIdentity } from './client-identity.ts';
+import { NAMED_BY_CONNECTION } from './field-kinds.ts';
 import type { FieldLines } from './field-lines.ts';
 import type { RequestHead } from './request-head.ts';
 
@@ -100,6 +101,18 @@ export class HttpRequestView implements RequestView, PickRequest {
       value = value === undefined ? next : `${value}${name === 'cookie' ? '; ' : ', '}${next}`;
     }
     return value;
+  }
+
+  single(name: string): string | undefined {
+    const { fields } = this.#head;
+    const bytes = nameBytes(name);
+    let found = -1;
+    for (let i = 0; i < fields.count; i++) {
+      if (!fields.nameIs(i, bytes)) continue;
+      if (found !== -1 || fields.kinds[i] === NAMED_BY_CONNECTION) return undefined;
+      found = i;
+    }
+    return found === -1 ? undefined : fields.value(found);
   }
 }
 

@@ -29,6 +29,11 @@ export interface RequestView {
   readonly now: number;
   /** Value of a field by its lower-case name; repeats joined by `, ` (Cookie by `; `); undefined when absent. */
   header(name: string): string | undefined;
+  /**
+   * The same of a field that stands once and goes on to backends; undefined of any other, of which each backend makes
+   * something else. Where this is left out, `header` says it.
+   */
+  single?(name: string): string | undefined;
 }
 
 /**

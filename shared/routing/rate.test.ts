@@ -134,3 +134,14 @@ test('a global rate rule lets TCP connections pass', () => {
   const decision = decideConnection(table, view);
   assert.ok(decision.type === 'forward' || decision.cause !== 'rule_blocked');
 });
+
+test('a field that does not stand once, or does not reach a backend, counts as left out', () => {
+  const by = { by: 'header:X-Key' };
+  const asked = { headers: { 'x-key': 'K, random' } };
+  const told = request('/', { address: '192.0.2.7', ...asked });
+  const table = guarded({ slow: rate(by) });
+  const key = (single: string | undefined) =>
+    decide(table, Object.assign(Object.create(told), { single: () => single })).counts![0]!.key;
+  assert.equal(key(undefined), keyOf(by, {}));
+  assert.equal(key('K'), keyOf(by, { headers: { 'x-key': 'K' } }));
+});

@@ -44,14 +44,17 @@ interface Counted {
   readonly address: string;
   /** Value of a field by its lower-case name. */
   header(name: string): string | undefined;
+  /** See `RequestView.single`. */
+  single?(name: string): string | undefined;
 }
 
 /** Who or what a request counts for. Values of fields are hashed: they may be long, and they may be secrets. */
 export function rateKey(rate: CompiledRate, request: Counted, domain: string): string {
   if (rate.by === 'domain') return `${rate.scope} ${domain}`;
   if (rate.by !== 'client') {
-    const value = request.header(rate.by.slice('header:'.length));
-    // Who leaves the field out is told apart by address, or leaving it out would open the limit.
+    const name = rate.by.slice('header:'.length);
+    const value = request.single === undefined ? request.header(name) : request.single(name);
+    // Who leaves the field out is told apart by address, or leaving it out would open the limit; so would giving it twice.
     if (value !== undefined && value !== '')
       return `${rate.scope} #${createHash('sha256').update(value, 'latin1').digest('base64url').slice(0, 22)}`;
   }
