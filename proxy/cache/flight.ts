@@ -62,6 +62,8 @@ export class Flight implements AnswerReceiver, Carrier {
   #taken = 0;
   readonly #requestAt: number;
   #responseAt = 0;
+  /** The same, monotonic. */
+  #receivedAt = 0;
   /** Why a backend is asked (RFC 9211 §2.2). */
   readonly #reason: string;
 
@@ -174,6 +176,7 @@ export class Flight implements AnswerReceiver, Carrier {
     const kept = this.#kept;
     if (kept !== null && ERRORS.has(head.status) && this.#standIn()) return false;
     this.#responseAt = clock.now();
+    this.#receivedAt = clock.monotonic();
     if (kept !== null && head.status === 304) {
       this.#mode = 'renewing';
       const says = KeptHead.of(head, this.#responseAt);
@@ -385,8 +388,7 @@ export class Flight implements AnswerReceiver, Carrier {
   }
 
   #serveAll(): void {
-    const answer = this.#answer;
-    if (answer === null) return;
+    if (this.#answer === null) return;
     const only = this.#readers.size === 1 ? this.#leader : null;
     if (only !== null) this.#serve(only);
     else for (const reader of [...this.#readers]) this.#serve(reader);
@@ -428,10 +430,8 @@ export class Flight implements AnswerReceiver, Carrier {
 
   #keep({ head, body }: Readable, terms: Terms): Pins | null {
     const { uri, key, build, paths } = this.plan;
-    const receivedAt = this.#environment.clock.monotonic();
-    const selecting = this.#selecting;
-    const facts = { head, terms, receivedAt, body, uri, key, build, paths, selecting };
-    const answer = new StoredAnswer(facts);
+    const [receivedAt, selecting] = [this.#receivedAt, this.#selecting];
+    const answer = new StoredAnswer({ head, terms, receivedAt, body, uri, key, build, paths, selecting });
     return this.#service.keep(answer, this.plan) ? answer : null;
   }
 

@@ -77,3 +77,18 @@ scene('a 304 that names other fields in Vary chooses who gets the answer from th
   assert.doesNotMatch(other.head, /if-none-match/i);
   assert.equal(other.got.body, 'salut');
 });
+
+scene('the time that a body takes makes the answer older', {}, async (s) => {
+  s.client.write(request());
+  const backend = await s.proxy.backend.connection();
+  await backend.readHead();
+  backend.write('HTTP/1.1 200 OK\r\nCache-Control: max-age=10\r\nContent-Length: 5\r\n\r\nhe');
+  await s.client.readUntil('he');
+  s.proxy.passTime(30_000);
+  backend.write('llo');
+  await s.client.readUntil('llo');
+  s.client.write(request());
+  assert.match(await backend.readHead(), /^GET \/page /);
+  backend.write(answer([], 'newer'));
+  assert.equal((await s.client.readMessage()).body, 'newer');
+});
