@@ -78,6 +78,17 @@ describe('the order of loads', () => {
     );
   });
 
+  test('is that of the loads now, also of one that changed before more than is remembered', () => {
+    const changes = new LoadChanges();
+    const set = backends(changes, Array(FEW).fill(1));
+    for (const one of set) one.active = 2;
+    const order = orderOf(changes, set);
+    set[5]!.active = 1;
+    for (let turn = 0; turn < REMEMBERED; turn++) set[7]!.active = 2 + (turn % 2);
+    assert.equal(order.keeps(set), true);
+    assert.equal(order.leastFrom(0), 5);
+  });
+
   test('knows nothing of lists that are asked for once, and keeps the one it has meanwhile', () => {
     const changes = new LoadChanges();
     const set = backends(changes, Array(FEW).fill(1));

@@ -21,7 +21,11 @@ export class Rendezvous implements Policy {
   readonly #keyOf: (request: PickRequest) => number;
   readonly #load: Load;
   readonly #bound: number;
+  /** The list that was learned, and the last other one: what is asked for twice in a row is learned. */
   #seen: readonly Backend[] | null = null;
+  #last: readonly Backend[] | null = null;
+  /** Of the addresses in the list. */
+  #hashOf = new Map<Backend, number>();
   /**
    * Hashes of the candidates, those of one weight side by side, the greatest weight first; and for each its index. Of
    * equal weights the greatest hash wins, so scores are compared only from one weight to the next.
@@ -51,11 +55,45 @@ export class Rendezvous implements Policy {
 
   pick<B extends Backend>(candidates: readonly B[], request: PickRequest): B | null {
     if (candidates.length <= 1) return candidates[0] ?? null;
-    if (candidates !== this.#seen) this.#learn(candidates);
     const key = this.#keyOf(request);
+    if (candidates !== this.#seen) {
+      if (this.#seen !== null && candidates !== this.#last) {
+        this.#last = candidates;
+        return this.#pickOnce(candidates, key);
+      }
+      this.#learn(candidates);
+    }
     if (this.#bound === 0) return this.#best(candidates, key, Number.POSITIVE_INFINITY);
     this.#catchUp(candidates);
     return this.#best(candidates, key, this.#limit(1)) ?? this.#anyBest(candidates, key);
+  }
+
+  /** Of a list that may be asked for once (one lacks a backend that is full): nothing is learned of it. */
+  #pickOnce<B extends Backend>(candidates: readonly B[], key: number): B | null {
+    const limit = this.#bound === 0 ? Number.POSITIVE_INFINITY : this.#limitOf(candidates);
+    let best: B | null = null;
+    let most = 0;
+    for (const candidate of candidates) {
+      const { weight } = candidate;
+      const hash = pairHash(key, this.#hashOf.get(candidate) ?? hashText(candidate.address));
+      if (!mayBeat(hash, weight, most)) continue;
+      const itsScore = score(hash, weight);
+      if (itsScore <= most || (this.#bound !== 0 && this.#load(candidate) >= limit * weight)) continue;
+      most = itsScore;
+      best = candidate;
+    }
+    return best;
+  }
+
+  /** As `#limit(1)`, of these. */
+  #limitOf(candidates: readonly Backend[]): number {
+    let carried = 0;
+    let weights = 0;
+    for (const candidate of candidates) {
+      carried += this.#load(candidate);
+      weights += candidate.weight;
+    }
+    return (this.#bound * (carried + 1)) / weights;
   }
 
   /** Where nobody seems to have room: the sum may be out of date. */
@@ -153,6 +191,8 @@ export class Rendezvous implements Policy {
 
   #learn(candidates: readonly Backend[]): void {
     this.#seen = candidates;
+    this.#last = null;
+    const hashOf = new Map<Backend, number>();
     const groups = groupsOf(candidates);
     this.#hashes = new Int32Array(candidates.length);
     this.#indexes = new Uint32Array(candidates.length);
@@ -162,12 +202,16 @@ export class Rendezvous implements Policy {
     let place = 0;
     groups.forEach(({ weight, indexes }, group) => {
       for (const index of indexes) {
-        this.#hashes[place] = hashText((candidates[index] as Backend).address);
+        const candidate = candidates[index] as Backend;
+        const hash = this.#hashOf.get(candidate) ?? hashText(candidate.address);
+        hashOf.set(candidate, hash);
+        this.#hashes[place] = hash;
         this.#indexes[place++] = index;
       }
       this.#ends[group] = place;
       this.#weight += weight * indexes.length;
     });
+    this.#hashOf = hashOf;
     if (this.#bound === 0) return;
     this.#follows = this.#follower?.learn(candidates) ?? false;
     this.#loads = Float64Array.from(candidates, this.#load);

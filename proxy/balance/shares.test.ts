@@ -216,6 +216,23 @@ test('a bounded load counts requests that others have brought since, where nobod
   assert.equal(it.pick(set, visitor(1)), favourite);
 });
 
+for (const bound of [0, 1.25]) {
+  test(`rendezvous: a list that is asked for once leads where it would be led to later, bounded by ${bound}`, () => {
+    const set = backends(Array.from({ length: 60 }, (_, index) => 1 + (index % 3)));
+    set.forEach((backend, index) => {
+      backend.active = (index * 7) % 5;
+    });
+    for (let number = 0; number < 200; number++) {
+      const left = set.filter((_, index) => index % 7 !== number % 7);
+      const once = policy('rendezvous', bound);
+      once.pick(set, visitor(number));
+      assert.equal(once.pick(left, visitor(number)), policy('rendezvous', bound).pick(left, visitor(number)));
+      // The whole list is still known.
+      assert.equal(once.pick(set, visitor(number)), policy('rendezvous', bound).pick(set, visitor(number)));
+    }
+  });
+}
+
 for (const name of ['round-robin', 'naive', 'first-alive'] as const) {
   test(`${name}: one that starts slowly gets that part of its share, and its neighbours do not get all the rest`, () => {
     const set = backends([1, 1, 1, 1]);
