@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Bus } from '../../shared/bus/contract.ts';
 import { ManualClock } from '../../shared/clock.ts';
 import type { LiveDocument, Store } from '../../shared/store/contract.ts';
@@ -10,7 +11,12 @@ function watchOver() {
   const records = new Map<string, LiveDocument>();
   const clock = new ManualClock();
   let say: (message: Readonly<Record<string, unknown>> | undefined) => void = () => {};
-  const store = { live: { list: async () => [...records.values()] } } as unknown as Store;
+  let reads = 0;
+  const list = async () => {
+    reads++;
+    return [...records.values()];
+  };
+  const store = { live: { list } } as unknown as Store;
   const bus = {
     subscribe(_channel: string, handler: typeof say) {
       say = handler;
@@ -24,7 +30,15 @@ function watchOver() {
     const subjects = about.map((name) => ({ kind: 'listener', name }));
     return watch.waitFor(seq, clock.monotonic(), 0, new AbortController().signal, subjects);
   };
-  return { watch, clock, records, record, waited, say: (message: Record<string, unknown>) => say(message) };
+  return {
+    watch,
+    clock,
+    records,
+    record,
+    waited,
+    reads: () => reads,
+    say: (message: Record<string, unknown>) => say(message),
+  };
 }
 
 test('a node lives while its beat changes, and is dead 15 s after it stopped', async () => {
@@ -270,5 +284,24 @@ test('right after the start a node that ended in order does not stand for all: i
   assert.equal((await waited(2)).complete, false);
   clock.advance(10_000);
   assert.equal((await waited(2)).complete, true);
+  watch.close();
+});
+
+test('however many wait for a node, its record is read a few times a second', async () => {
+  const { watch, clock, record, reads } = watchOver();
+  record('one', 1, 1);
+  const { signal } = new AbortController();
+  const waiting = Array.from({ length: 50 }, () => watch.waitFor(2, 0, 1_000, signal));
+  await turn();
+  const first = reads();
+  for (let step = 0; step < 4; step++) {
+    clock.advance(250);
+    await turn();
+  }
+  assert.deepEqual(
+    (await Promise.all(waiting)).map(({ pending }) => pending.length),
+    Array(50).fill(1),
+  );
+  assert.ok(reads() - first <= 4, `${reads() - first} reads`);
   watch.close();
 });

@@ -88,6 +88,8 @@ export class NodeWatch {
   readonly #self: () => Standing | null;
   readonly #unsubscribe: () => void;
   readonly #startedAt: number;
+  /** When somebody who waits last had the records read anew. */
+  #readAt = Number.NEGATIVE_INFINITY;
   #cancel: (() => void) | null = null;
   #closed = false;
 
@@ -145,8 +147,8 @@ export class NodeWatch {
     subjects: readonly Subject[] = [],
   ): Promise<Waited> {
     const deadline = this.#clock.monotonic() + timeoutMs;
-    for (;;) {
-      await this.#read().catch(() => []);
+    for (let first = true; ; first = false) {
+      await (first ? this.#read() : this.#readSoon()).catch(() => []);
       const waited = this.#progress(seq, began, subjects);
       const left = deadline - this.#clock.monotonic();
       if (waited.complete || left <= 0 || signal.aborted || this.#closed) return waited;
@@ -263,6 +265,13 @@ export class NodeWatch {
 
   #beats({ changedAt }: Seen): boolean {
     return this.#clock.monotonic() - changedAt < LIFE_MS;
+  }
+
+  /** For those who look again and again: however many they are, the records are read once in their time. */
+  async #readSoon(): Promise<readonly LiveDocument[]> {
+    if (this.#clock.monotonic() - this.#readAt < POLL_MS) return this.#records;
+    this.#readAt = this.#clock.monotonic();
+    return this.#read();
   }
 
   async #read(): Promise<readonly LiveDocument[]> {
