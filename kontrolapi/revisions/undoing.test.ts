@@ -11,20 +11,33 @@ function open(seq: number): Confirmation {
   return { id: `id${seq}`, seq, ...rest };
 }
 
-/** Undoing over revisions that `submit` decides about. */
-function undoingOf(seqs: readonly number[], submit: (undoes: number) => Promise<object>) {
+/** Undoing over revisions that `submit` decides about; `get` may keep the history from telling of one. */
+function undoingOf(
+  seqs: readonly number[],
+  submit: (undoes: number) => Promise<object>,
+  get: (seq: number) => Promise<void> = async () => {},
+) {
   const settled: [number, readonly string[]][] = [];
+  const expired = new Set<number>();
   const confirmations = {
     list: async () => seqs.map(open),
-    expire: async () => true,
-    undone: async ({ seq }: Confirmation, _by: number | null, kept: readonly string[]) => {
-      settled.push([seq, kept]);
+    async expire({ seq }: Confirmation) {
+      expired.add(seq);
+      return true;
+    },
+    async undone({ seq }: Confirmation, _by: number | null, kept: readonly string[]) {
+      if (expired.has(seq)) settled.push([seq, kept]);
     },
   };
   const options = {
     confirmations,
     present: { catchUp: async () => {} },
-    history: { get: async (seq: number) => ({ seq, id: `id${seq}`, author: 'a', changes: [] }) },
+    history: {
+      async get(seq: number) {
+        await get(seq);
+        return { seq, id: `id${seq}`, author: 'a', changes: [] };
+      },
+    },
     writer: { submit: ({ undoes }: { undoes: number }) => submit(undoes) },
     clock: new ManualClock(),
     log: silentLog,
@@ -52,5 +65,31 @@ test('while the store is away nothing is settled, so that it is tried again', as
   });
   await undoing.look();
   assert.deepEqual(settled, []);
+  await undoing.close();
+});
+
+test('a revision that the history no longer has is settled, though it could not even be looked at', async () => {
+  const { undoing, settled } = undoingOf(
+    [1, 2],
+    async () => ({ written: true, seq: 3 }),
+    async (seq) => {
+      if (seq === 1) throw new KontrolError('history_trimmed', 'it is gone');
+    },
+  );
+  await undoing.look();
+  assert.deepEqual(settled, [
+    [1, ['everything: it is gone']],
+    [2, []],
+  ]);
+  await undoing.close();
+});
+
+test('a mistake of ours with one revision holds up no other', async () => {
+  const { undoing, settled } = undoingOf([1, 2], async (undoes) => {
+    if (undoes === 1) throw new TypeError('x is not a function');
+    return { written: true, seq: 3 };
+  });
+  await undoing.look();
+  assert.deepEqual(settled, [[2, []]]);
   await undoing.close();
 });

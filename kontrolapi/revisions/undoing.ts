@@ -97,7 +97,19 @@ export class Undoing {
     try {
       await this.#undo(confirmation);
     } catch (error) {
-      if (!(error instanceof KontrolError) || error.status >= 500) throw error;
+      if (!(error instanceof KontrolError)) {
+        log.error(
+          'undoing_failed',
+          `revision ${confirmation.seq} is tried again: ${(error as Error).message}`,
+          {
+            seq: confirmation.seq,
+          },
+        );
+        return;
+      }
+      if (error.status >= 500) throw error;
+      // Nobody can confirm it any more; who did a moment ago has the last word.
+      if (!(await confirmations.expire(confirmation))) return;
       log.error('revision_not_undone', `revision ${confirmation.seq} cannot be undone: ${error.message}`, {
         seq: confirmation.seq,
       });
