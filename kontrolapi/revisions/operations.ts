@@ -21,6 +21,9 @@ export interface Names {
   canonicalName(kind: Kind, text: string): string | Error;
 }
 
+/** A page ends, too, when its revisions name so many objects: one may name fifty thousand. */
+const MAX_NAMED = 20_000;
+
 const restoreBody = z.strictObject({
   kind: z.string().max(32).optional().describe('only objects of this kind'),
   name: z.string().max(512).optional().describe('only this object; needs kind'),
@@ -168,14 +171,16 @@ async function list(context: ApiContext, selected: Selection, limit: number, bef
   const confirmations = new Map<string, Confirmation>();
   for (const each of await context.confirmations.list()) confirmations.set(each.id, each);
   let lookedAt = 0;
+  let named = 0;
   for await (const revision of context.history.descending(before)) {
     const next = revision.seq + 1;
-    if (items.length === limit) return { items, next: String(next), lookedTo: null };
+    if (items.length === limit || named >= MAX_NAMED) return { items, next: String(next), lookedTo: null };
     // An object with few entries in a long history: whoever wants more goes on from there.
     if (lookedAt++ >= context.history.maxLookedAt) return { items, next: String(next), lookedTo: next };
     if (!revision.changes.some((change) => selects(selected, change))) continue;
     const changes = revision.changes.map(({ kind, name, doc }) => ({ kind, name, deleted: doc === null }));
     items.push({ ...headOf(revision, confirmations.get(revision.id) ?? null), changes });
+    named += changes.length;
   }
   return { items, next: null, lookedTo: null };
 }
