@@ -57,6 +57,25 @@ test('what the last node said stands when it is gone, but begins nothing', () =>
   assert.deepEqual(keys({ nodes: [gone, well] }), []);
 });
 
+test('what fails its checks again keeps what was told from being over, as after a restart of the node', () => {
+  const trouble = {
+    down: ['shop'],
+    dead: [],
+    flapping: [],
+    failingServices: ['api', 'shop'],
+    failingBackends: ['api 10.0.0.1:80'],
+  };
+  const conditions = conditionsOf(seen({ nodes: [{ name: 'n1', live: true, seq: 10, trouble }] }));
+  assert.deepEqual(
+    conditions.map(({ key, raiseMs }) => [key, raiseMs]),
+    [
+      ['service_down/shop', 5_000],
+      ['service_down/api', Number.POSITIVE_INFINITY],
+      ['backend_down/api 10.0.0.1:80', Number.POSITIVE_INFINITY],
+    ],
+  );
+});
+
 test('the certificate that a node reads from its folder is watched like those of the API', () => {
   const nodes = [
     { name: 'near', live: true, seq: 10, certificateValidTo: NOW + 6 * DAY },

@@ -83,21 +83,45 @@ const TITLES: Readonly<Record<Alarm['alarm'], (about: string) => string>> = {
 
 function services({ nodes }: Seen): Condition[] {
   const anyLive = nodes.some(({ live }) => live);
-  const down = new Map<string, string[]>();
-  const dead = new Map<string, string[]>();
-  const flapping = new Map<string, string[]>();
+  const found = nothing();
+  const doubted = nothing();
   const suspended: string[] = [];
   for (const { name, live, trouble } of nodes) {
     // That the last node is gone makes nothing well: what it said stands until another one says more.
     if ((!live && anyLive) || typeof trouble !== 'object' || trouble === null) continue;
     const told = trouble as Readonly<Record<string, unknown>>;
-    gather(down, told['down'], name);
-    gather(dead, told['dead'], name);
-    gather(flapping, told['flapping'], name);
+    gather(found.down, told['down'], name);
+    gather(found.dead, told['dead'], name);
+    gather(found.flapping, told['flapping'], name);
+    gather(doubted.down, told['failingServices'], name);
+    gather(doubted.dead, told['failingBackends'], name);
     if (told['checksSuspended'] === true) suspended.push(name);
   }
-  const conditions = [...ofNodes(suspended), ...ofBackends(down, dead, flapping)];
-  return anyLive ? conditions : conditions.map((one) => ({ ...one, raiseMs: Number.POSITIVE_INFINITY }));
+  const conditions = [...ofNodes(suspended), ...ofBackends(found)];
+  if (!anyLive) return conditions.map(standing);
+  const known = new Set(conditions.map(({ key }) => key));
+  return [
+    ...conditions,
+    ...ofBackends(doubted)
+      .map(standing)
+      .filter(({ key }) => !known.has(key)),
+  ];
+}
+
+/** By what it is about: the nodes that say so. */
+interface Found {
+  readonly down: Map<string, string[]>;
+  readonly dead: Map<string, string[]>;
+  readonly flapping: Map<string, string[]>;
+}
+
+function nothing(): Found {
+  return { down: new Map(), dead: new Map(), flapping: new Map() };
+}
+
+/** One that keeps what was told from being over, and is not told itself. */
+function standing(condition: Condition): Condition {
+  return { ...condition, raiseMs: Number.POSITIVE_INFINITY };
 }
 
 function ofNodes(suspended: readonly string[]): Condition[] {
@@ -113,11 +137,7 @@ function ofNodes(suspended: readonly string[]): Condition[] {
   }));
 }
 
-function ofBackends(
-  down: ReadonlyMap<string, string[]>,
-  dead: ReadonlyMap<string, string[]>,
-  flapping: ReadonlyMap<string, string[]>,
-): Condition[] {
+function ofBackends({ down, dead, flapping }: Found): Condition[] {
   return [
     ...[...down].slice(0, MAX_OF_KIND).map(([service, on]) => ({
       key: `service_down/${service}`,

@@ -9,12 +9,21 @@ const backends = (...states: string[]) => ({
   keys: { '1': { backends: states.map((state, i) => ({ address: `10.0.0.${i + 1}:80`, state })) } },
 });
 
-function troubleOf(entries: Parameters<typeof tableOf>[0], dead: readonly string[] = []) {
+function troubleOf(
+  entries: Parameters<typeof tableOf>[0],
+  dead: readonly string[] = [],
+  failing: readonly string[] = [],
+) {
   const clock = new ManualClock();
   // Without a verdict a backend counts as alive.
   const health = {
     suspected: false,
-    of: (_: string, address: string) => (dead.includes(address) ? { alive: false } : null),
+    of: (_: string, address: string) =>
+      dead.includes(address)
+        ? { alive: false, against: 0 }
+        : failing.includes(address)
+          ? { alive: true, against: 1 }
+          : null,
   };
   return { clock, health, trouble: new Trouble(tableOf(entries), health, clock) };
 }
@@ -44,6 +53,20 @@ test('a dead backend is named while others of its service serve, and should be o
   const { down, dead } = trouble.report();
   assert.deepEqual(down, ['none']);
   assert.deepEqual(dead, ['half 10.0.0.1:80']);
+});
+
+test('what fails its checks, and not for long enough to tell, is named apart', () => {
+  const entries = [
+    serviceEntry('one', backends('ready')),
+    serviceEntry('two', backends('ready', 'ready')),
+    serviceEntry('three', backends('ready', 'ready', 'ready')),
+  ];
+  const { trouble } = troubleOf(entries, ['10.0.0.1:80'], ['10.0.0.2:80']);
+  const { down, dead, failingServices, failingBackends } = trouble.report();
+  assert.deepEqual(down, ['one']);
+  assert.deepEqual(dead, ['three 10.0.0.1:80', 'two 10.0.0.1:80']);
+  assert.deepEqual(failingServices, ['two']);
+  assert.deepEqual(failingBackends, ['three 10.0.0.2:80', 'two 10.0.0.2:80']);
 });
 
 test('that no check is believed is said', () => {

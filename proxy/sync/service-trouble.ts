@@ -27,9 +27,17 @@ interface Changes {
 }
 
 interface Health {
-  of(service: string, address: string): Pick<BackendHealth, 'alive'> | null;
+  of(service: string, address: string): Pick<BackendHealth, 'alive' | 'against'> | null;
   /** Failing checks are not believed now. */
   readonly suspected: boolean;
+}
+
+/** Names, in the order of the table. */
+interface Found {
+  readonly down: string[];
+  readonly dead: string[];
+  readonly failingServices: string[];
+  readonly failingBackends: string[];
 }
 
 export class Trouble {
@@ -59,38 +67,39 @@ export class Trouble {
   }
 
   report(): ServiceTrouble {
-    const down: string[] = [];
-    const dead: string[] = [];
-    for (const service of this.#table.services()) {
-      if (this.#isDown(service)) down.push(service.name);
-      // One by one they are said only where others serve.
-      else dead.push(...this.#deadOf(service));
-    }
+    const found: Found = { down: [], dead: [], failingServices: [], failingBackends: [] };
+    for (const service of this.#table.services()) this.#look(service, found);
     return {
-      down: named(down),
-      dead: named(dead),
+      down: named(found.down),
+      dead: named(found.dead),
+      failingServices: named(found.failingServices),
+      failingBackends: named(found.failingBackends),
       flapping: named(this.#flapping()),
       checksSuspended: this.#health.suspected,
     };
   }
 
-  /** Backends of the current build that should serve and fail their checks. */
-  #deadOf({ name, config, keys, latest }: CompiledService): string[] {
+  /** At the current build of a service: the others have no visitors, or those that ask for them by number. */
+  #look({ name, config, keys, latest }: CompiledService, found: Found): void {
     const key = config.enabled && latest !== null ? keys.get(latest) : undefined;
-    if (key === undefined || !key.enabled) return [];
-    return key.backends
-      .filter(({ state }) => state === 'ready' || state === 'lost')
-      .filter(({ address }) => this.#health.of(name, address)?.alive === false)
-      .map(({ address }) => `${name} ${address}`);
-  }
-
-  #isDown({ name, config, keys, latest }: CompiledService): boolean {
-    const key = config.enabled && latest !== null ? keys.get(latest) : undefined;
-    if (key === undefined || !key.enabled) return false;
+    if (key === undefined || !key.enabled) return;
     const serving = key.backends.filter(({ state }) => state === 'ready' || state === 'lost');
     // All of them were taken out by somebody who knows.
-    if (serving.length === 0 && key.backends.length > 0) return false;
-    return !serving.some(({ address }) => this.#health.of(name, address)?.alive ?? true);
+    if (serving.length === 0 && key.backends.length > 0) return;
+    const dead: string[] = [];
+    const failing: string[] = [];
+    for (const { address } of serving) {
+      const health = this.#health.of(name, address);
+      if (health?.alive === false) dead.push(`${name} ${address}`);
+      else if (health !== null && health.against > 0) failing.push(`${name} ${address}`);
+    }
+    found.failingBackends.push(...failing);
+    if (dead.length === serving.length) found.down.push(name);
+    else {
+      // One by one they are said only where others serve.
+      found.dead.push(...dead);
+      if (dead.length + failing.length === serving.length) found.failingServices.push(name);
+    }
   }
 
   #flapping(): string[] {

@@ -50,6 +50,12 @@ export interface ServiceTrouble {
   readonly flapping: readonly string[];
   /** Backends that are dead while others of their service serve; left out by nodes of an earlier version. */
   readonly dead?: readonly string[];
+  /**
+   * Backends of which the last check failed, too few times in a row to tell, and services that have no others left:
+   * what was known of them before, maybe by an earlier sync process, is not over yet. Left out by earlier versions.
+   */
+  readonly failingBackends?: readonly string[];
+  readonly failingServices?: readonly string[];
   /** All checks fail at once and are not believed; left out by nodes of an earlier version. */
   readonly checksSuspended?: boolean;
 }
