@@ -10,6 +10,9 @@ import type { Endpoint, Use } from './endpoint.ts';
 import { isOwnFailure } from './own-failures.ts';
 import type { TlsIdentity } from './tls-identity.ts';
 
+/** Time that passes between two readings of the clock is no part of a budget that somebody was refused. */
+const SLACK_MS = 100;
+
 /** Exactly one of the two is called, later than `start` returned null, and neither after `abort`. */
 export interface DialOutcome {
   onDialed(connection: Connection): void;
@@ -103,7 +106,7 @@ export class Dial implements ConnectOutcome, Timed {
         error = new Error(`${target.text} is refused by settings.backendAddresses`);
         continue;
       }
-      this.#cutShort = leftMs < config.timeouts.connectMs;
+      this.#cutShort = leftMs < config.timeouts.connectMs - SLACK_MS;
       try {
         this.#pending = context.connector.connect(target, this.#identity, this);
       } catch (thrown) {

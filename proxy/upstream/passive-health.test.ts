@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { heldRig, service } from './testing.ts';
+import { ManualClock } from '../../shared/clock.ts';
+import { advance, HeldConnector, heldRig, rig, service } from './testing.ts';
 
 const A = '10.0.0.1:80';
 const B = '10.0.0.2:80';
@@ -278,5 +279,64 @@ describe('active verdicts', () => {
     assert.equal(ask(), B);
     upstreams.setVerdict('shop', B, false);
     assert.equal(ask(A), 'all_dead');
+  });
+});
+
+/** Time never stands still, not even between two readings. */
+class MovingClock extends ManualClock {
+  #read = 0;
+  override monotonic(): number {
+    return super.monotonic() + ++this.#read / 1_000;
+  }
+}
+
+describe('connects that are not answered', () => {
+  const silent = (connect: string) => {
+    const connector = new HeldConnector();
+    const clock = new MovingClock();
+    const it = rig({ connector, clock });
+    const settings = {
+      health: { type: 'off' },
+      timeouts: { connect },
+      passive: { attempts: 1, offline: '10s' },
+    };
+    const shop = service({ 1: [A, B] }, settings);
+    it.upstreams.setService('shop', shop);
+    return { ...it, shop, connector, pass: (ms: number) => advance(clock, it.timers, ms) };
+  };
+
+  test('count against the backend also where the time for one is that for all', () => {
+    const { acquire, shop, pass, failures, backend } = silent('8s');
+    acquire(shop);
+    pass(8_300);
+    assert.deepEqual(
+      failures.map(({ address }) => address),
+      [A],
+    );
+    assert.equal(backend(A).alive, false);
+  });
+
+  test('fail its trial: the next one comes after twice the time', () => {
+    const { acquire, shop, pass, connector, backend } = silent('3s');
+    const tries = () => connector.targets.filter((target) => target === A).length;
+    /** Somebody asks every second; B accepts. */
+    const ask = (seconds: number) => {
+      for (let second = 0; second < seconds; second++) {
+        const got = acquire(shop);
+        const index = connector.pending.findIndex(({ target }) => target.text === B);
+        if (index >= 0) connector.succeed(index);
+        got.connection?.release(null);
+        pass(1_000);
+      }
+    };
+    acquire(shop);
+    pass(3_300);
+    assert.deepEqual([tries(), backend(A).alive], [1, false]);
+    ask(11);
+    assert.equal(tries(), 2, 'its trial');
+    ask(18);
+    assert.equal(tries(), 2);
+    ask(10);
+    assert.equal(tries(), 3);
   });
 });
