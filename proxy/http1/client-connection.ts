@@ -84,10 +84,11 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     this.forwarding = forwardingText(this.peer, this.#direct);
     this.#exchange = new Exchange(environment, this);
     this.#answer = new AnswerWriter(stream);
-    environment.observer.connectionOpened();
     // A connection that never says anything gets no more time than one that does.
     environment.timers.set(this, environment.limits().headTimeoutMs);
     stream.handler = this;
+    // Last: what fails above is closed by nobody here.
+    environment.observer.connectionOpened();
   }
 
   get protocol(): 'HTTP/1.0' | 'HTTP/1.1' {
@@ -217,14 +218,9 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
 
   #readAhead(): void {
     const ahead = this.#ahead;
-    try {
-      const used = this.#read(ahead.buffer, ahead.start, ahead.end);
-      if (this.#reading === 'nothing') ahead.clear();
-      else ahead.consumeTo(used);
-    } catch (error) {
-      // Here and not by whoever called: that may be the end of the request before.
-      this.#crashed(error);
-    }
+    const used = this.#read(ahead.buffer, ahead.start, ahead.end);
+    if (this.#reading === 'nothing') ahead.clear();
+    else ahead.consumeTo(used);
     ahead.recount();
     this.#updateReading();
   }
@@ -335,8 +331,8 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     if (!this.#bodyHeld) return;
     this.#bodyHeld = false;
     this.#body.letFlow(this.#environment.timers.now);
-    if (this.#reading === 'body') this.#environment.timers.set(this, this.#bodyIdleMs);
     this.#updateReading();
+    if (this.#reading === 'body') this.#environment.timers.set(this, this.#bodyIdleMs);
   }
 
   bodyInvited(): void {
@@ -410,9 +406,14 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
 
   exchangeEnded(): void {
     if (this.#reading === 'nothing') return;
-    if (this.#closeAfter || this.#draining) this.#close(this.#saidLast ? 0 : undefined);
-    else if (this.#reading === 'ahead') this.#nextRequest();
-    else this.resumeBody();
+    try {
+      if (this.#closeAfter || this.#draining) this.#close(this.#saidLast ? 0 : undefined);
+      else if (this.#reading === 'ahead') this.#nextRequest();
+      else this.resumeBody();
+    } catch (error) {
+      // Here and not by whoever called: that is the end of the request before.
+      this.#crashed(error);
+    }
   }
 
   /** Whether the client has promised to send nothing more (RFC 9112 §9.6), so that nothing has to be waited for. */

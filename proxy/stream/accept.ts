@@ -30,11 +30,20 @@ export function acceptStreams(
   onStream: (stream: ByteStream) => void,
   variant: SocketVariant,
 ): void {
+  const give = (stream: ByteStream) => {
+    try {
+      onStream(stream);
+    } catch (failure) {
+      reportFailure(failure);
+      stream.handler = IGNORE;
+      stream.reset();
+    }
+  };
   const listening = variant === 'net' ? null : listeningHandle(server);
   if (listening === null) {
     server.on('connection', (socket) => {
       socket.setKeepAlive(true, KEEP_ALIVE_S * 1_000);
-      onStream(wrapSocket(socket));
+      give(wrapSocket(socket));
     });
     return;
   }
@@ -47,14 +56,7 @@ export function acceptStreams(
       return;
     }
     if (!inherits) setOptions(accepted);
-    const stream = node === null ? socketOf(accepted) : wrapHandle(node, accepted);
-    try {
-      onStream(stream);
-    } catch (failure) {
-      reportFailure(failure);
-      stream.handler = IGNORE;
-      stream.reset();
-    }
+    give(node === null ? socketOf(accepted) : wrapHandle(node, accepted));
   };
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { ownedBlocks } from '../../proxy/stream/blocks.ts';
+import { setFailureReport } from '../../proxy/stream/deadlines.ts';
 import { acceptForKey } from '../../proxy/tunnel/websocket-handshake.ts';
 import { type TestProxy, withProxy } from './harness.ts';
 import type { Wire } from './wire.ts';
@@ -85,44 +86,83 @@ function play(proxy: TestProxy): void {
 
 const descriptors = () => readdirSync('/proc/self/fd').length;
 
+/** Plays so many exchanges; afterwards nothing of them may be left. */
+async function exchanges(proxy: TestProxy, rounds: number): Promise<void> {
+  play(proxy);
+  const requests = Object.entries(REQUESTS);
+  const answers = Object.keys(ANSWERS);
+  let round = 0;
+  const one = async (): Promise<void> => {
+    const number = round++;
+    const [, request] = requests[number % requests.length]!;
+    const path = answers[Math.floor(number / requests.length) % answers.length]!;
+    const ending = ENDINGS[Math.floor(number / (requests.length * answers.length)) % ENDINGS.length]!;
+    const client = await proxy.client().catch(() => null);
+    // Ended before this side knew that it had begun.
+    if (client === null) return;
+    client.write(request.replaceAll('PATH', path));
+    // Where nothing more will come, the client gives up.
+    const giveUp = setTimeout(() => client.destroy(), 60);
+    await ending(client);
+    await client.until(() => client.ended !== null, 'the end').catch(() => {});
+    clearTimeout(giveUp);
+    client.destroy();
+  };
+  const before = { fds: descriptors(), blocks: ownedBlocks(), timers: proxy.timers.size };
+  await Promise.all(
+    Array.from({ length: AT_ONCE }, async () => {
+      while (round < rounds) await one();
+    }),
+  );
+  await proxy.idle();
+  assert.equal(proxy.opened, 0);
+  assert.ok(proxy.records.length >= rounds / 2);
+  const ids = new Set(proxy.records.map((record) => record.id));
+  assert.equal(ids.size, proxy.records.length, 'a request was recorded twice');
+  // Idle connections to backends may stay; nothing else may.
+  proxy.upstreams.setService('shop', null);
+  for (const backend of proxy.backends) for (const wire of backend.accepted) wire.destroy();
+  await proxy.settled(() => descriptors() <= before.fds, 'the descriptors to be closed');
+  assert.ok(ownedBlocks() <= before.blocks);
+  assert.ok(proxy.timers.size <= before.timers + 1, `${proxy.timers.size} in the wheel`);
+}
+
+/** Whatever is asked of these fails now and then, in the same order in every run. */
+function spoil(proxy: TestProxy): void {
+  let state = 1;
+  const chance = () => {
+    state = (state * 1_103_515_245 + 12_345) & 0x7fffffff;
+    return state / 0x80000000;
+  };
+  const fails = (owner: object, name: string, share: number): void => {
+    const methods = owner as Record<string, (...values: unknown[]) => unknown>;
+    const method = methods[name]!.bind(owner);
+    methods[name] = (...values) => {
+      if (chance() < share) throw new Error(`a defect of ours in ${name}`);
+      return method(...values);
+    };
+  };
+  const { environment } = proxy;
+  for (const name of ['decide', 'via']) fails(environment, name, 0.05);
+  for (const name of ['limits', 'draining']) fails(environment, name, 0.01);
+  fails(environment.observer, 'record', 0.05);
+  fails(environment.pages, 'render', 0.05);
+  fails(environment.upstreams, 'acquire', 0.05);
+}
+
+const SCENE = { backends: 3, service: { retries: { max: 1 } } };
+
 describe('exchanges that end in every way', () => {
   it('leave nothing behind, and each is recorded once', { timeout: 60_000 }, () =>
-    withProxy({ backends: 3, service: { retries: { max: 1 } } }, async (proxy) => {
-      play(proxy);
-      const requests = Object.entries(REQUESTS);
-      const answers = Object.keys(ANSWERS);
-      let round = 0;
-      const one = async (): Promise<void> => {
-        const number = round++;
-        const [, request] = requests[number % requests.length]!;
-        const path = answers[Math.floor(number / requests.length) % answers.length]!;
-        const ending = ENDINGS[Math.floor(number / (requests.length * answers.length)) % ENDINGS.length]!;
-        const client = await proxy.client();
-        client.write(request.replaceAll('PATH', path));
-        // Where nothing more will come, the client gives up.
-        const giveUp = setTimeout(() => client.destroy(), 60);
-        await ending(client);
-        await client.until(() => client.ended !== null, 'the end').catch(() => {});
-        clearTimeout(giveUp);
-        client.destroy();
-      };
-      const before = { fds: descriptors(), blocks: ownedBlocks(), timers: proxy.timers.size };
-      await Promise.all(
-        Array.from({ length: AT_ONCE }, async () => {
-          while (round < ROUNDS) await one();
-        }),
-      );
-      await proxy.idle();
-      assert.equal(proxy.opened, 0);
-      assert.ok(proxy.records.length >= ROUNDS / 2);
-      const ids = new Set(proxy.records.map((record) => record.id));
-      assert.equal(ids.size, proxy.records.length, 'a request was recorded twice');
-      // Idle connections to backends may stay; nothing else may.
-      proxy.upstreams.setService('shop', null);
-      for (const backend of proxy.backends) for (const wire of backend.accepted) wire.destroy();
-      await proxy.settled(() => descriptors() <= before.fds, 'the descriptors to be closed');
-      assert.ok(ownedBlocks() <= before.blocks);
-      assert.ok(proxy.timers.size <= before.timers + 1, `${proxy.timers.size} in the wheel`);
+    withProxy(SCENE, (proxy) => exchanges(proxy, ROUNDS)),
+  );
+
+  it('leave nothing behind although we fail at every step now and then', { timeout: 60_000 }, () =>
+    withProxy(SCENE, async (proxy) => {
+      setFailureReport((error) => proxy.errors.push({ error }));
+      spoil(proxy);
+      await exchanges(proxy, ROUNDS);
+      assert.ok(proxy.errors.splice(0).length > 100);
     }),
   );
 });
