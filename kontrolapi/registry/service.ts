@@ -1,13 +1,16 @@
 /** The registry as a part of kontrolapi: its calls, its housekeeping, and how it makes missing services and keys. */
 import { randomUUID } from 'node:crypto';
 import { BackendAddresses, controlPorts } from '../../shared/backend-addresses.ts';
+import { KontrolError } from '../../shared/errors.ts';
 import { SETTINGS_NAME } from '../../shared/model/kinds.ts';
 import type { Service } from '../../shared/model/service.ts';
 import type { Settings } from '../../shared/model/settings.ts';
 import type { Caller } from '../auth/caller.ts';
 import type { ApiContext } from '../context.ts';
 import type { Operation } from '../http/operation.ts';
+import type { Doc, View } from '../revisions/view.ts';
 import { buildOperations } from './builds.ts';
+import { withKeysOf } from './builds-without-keys.ts';
 import { rememberBuilds } from './configured-builds.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { Leases } from './leases.ts';
@@ -83,7 +86,10 @@ export class WorkerService {
     const { clock, log, present } = this.#context;
     try {
       await this.#housekeeping.sweep();
-      if (present.loaded) await rememberBuilds(present.state, this.#membership);
+      if (present.loaded) {
+        await rememberBuilds(present.state, this.#membership);
+        await this.#makeKeys();
+      }
       if (this.#away)
         log.info('workers_watched', 'the store answers again; every worker has a full lease from now on');
       this.#away = false;
@@ -102,6 +108,25 @@ export class WorkerService {
 
   #settings(): Settings {
     return (this.#context.present.state.get('settings', SETTINGS_NAME)?.doc ?? {}) as Settings;
+  }
+
+  /** For services that were made again while their workers ran. A refusal is no failure of the store. */
+  async #makeKeys(): Promise<void> {
+    const { present, writer, log } = this.#context;
+    for (const [name, { backends }] of this.#membership.services()) {
+      const missing = (view: View) => {
+        const doc = withKeysOf(view.get('service', name)?.doc as Service | undefined, backends);
+        return doc === null ? [] : [{ kind: 'service' as const, name, doc: doc as unknown as Doc }];
+      };
+      if (missing(present.state).length === 0) continue;
+      try {
+        const message = `${name} was made again while its workers ran`;
+        await writer.submit({ author: 'kontrol', message, decide: missing });
+      } catch (error) {
+        if (!(error instanceof KontrolError) || error.status >= 500) throw error;
+        log.debug('keys_not_made', `the keys of the workers of ${name} cannot be made: ${error.message}`);
+      }
+    }
   }
 
   /** The first worker of a service or key creates it, as a revision like any other. */

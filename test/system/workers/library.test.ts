@@ -149,8 +149,13 @@ test('who writes a service without naming its builds keeps those of workers; a p
     const before = items.at(-1).seq;
     await cluster.ok('POST', `/v1/revisions/${before}/restore`, { kind: 'service', name: 'filed' });
     assert.deepEqual((await cluster.ok('GET', '/v1/services/filed')).body.keys, { 7: {} });
-    await cluster.ok('PATCH', '/v1/services/filed?wait=all', { keys: { 7: null } });
-    assert.deepEqual(await answering(cluster, 1, 'filed.test'), ['503']);
+    await cluster.ok('DELETE', '/v1/domains/filed.test');
+    await cluster.ok('DELETE', '/v1/services/filed');
+    await cluster.apply(...file);
+    await serves();
+    const keys = { 7: null, 8: { enabled: false } };
+    await cluster.ok('PATCH', '/v1/services/filed?wait=all', { keys });
+    assert.deepEqual(await answering(cluster, 1, 'filed.test'), ['503'], 'what is removed by name stays so');
   } finally {
     server.close();
   }
