@@ -30,8 +30,8 @@ export class Dial implements ConnectOutcome, Timed {
   #identity: TlsIdentity | null = null;
   #next = 0;
   #deadline = 0;
-  /** The budget left an address less than its full time: that it did not answer proves nothing. */
-  #cutShort = false;
+  /** The budget left the first address less than its full time: that none answers proves nothing. Null before it. */
+  #cutShort: boolean | null = null;
   #pending: PendingConnect | null = null;
 
   /** `trial`: the backend is out and this shows whether it comes back. */
@@ -106,7 +106,7 @@ export class Dial implements ConnectOutcome, Timed {
         error = new Error(`${target.text} is refused by settings.backendAddresses`);
         continue;
       }
-      this.#cutShort = leftMs < config.timeouts.connectMs - SLACK_MS;
+      this.#cutShort ??= leftMs < config.timeouts.connectMs - SLACK_MS;
       try {
         this.#pending = context.connector.connect(target, this.#identity, this);
       } catch (thrown) {
@@ -123,7 +123,7 @@ export class Dial implements ConnectOutcome, Timed {
     this.#outcome = null;
     this.#stop();
     this.endpoint.unreserve(this.#use);
-    const timedOut = (error as NodeJS.ErrnoException).code === undefined && this.#cutShort;
+    const timedOut = (error as NodeJS.ErrnoException).code === undefined && this.#cutShort === true;
     if (isOwnFailure(error)) this.endpoint.owner.context.ownFailures.note(error);
     else if (!timedOut) this.endpoint.connectFailed(error, this.#trial);
     return error;

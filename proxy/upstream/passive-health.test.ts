@@ -316,6 +316,21 @@ describe('connects that are not answered', () => {
     assert.equal(backend(A).alive, false);
   });
 
+  test('count against a backend whose name stands for several addresses', () => {
+    const { acquire, upstreams, pass, connector, failures, backend } = silent('3s');
+    const named = service({ 1: ['app:80', B] }, { health: { type: 'off' }, passive: { attempts: 1 } });
+    upstreams.setService('shop', named);
+    upstreams.setResolved('app', ['10.0.1.1', '10.0.1.2']);
+    acquire(named);
+    pass(5_300);
+    assert.deepEqual(connector.targets, ['10.0.1.1:80', '10.0.1.2:80']);
+    assert.deepEqual(
+      failures.map(({ address }) => address),
+      ['app:80'],
+    );
+    assert.equal(backend('app:80').alive, false);
+  });
+
   test('fail its trial: the next one comes after twice the time', () => {
     const { acquire, shop, pass, connector, backend } = silent('3s');
     const tries = () => connector.targets.filter((target) => target === A).length;
