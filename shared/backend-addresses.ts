@@ -7,6 +7,7 @@ import { realpathSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import ipaddr from 'ipaddr.js';
+import { parseAddress } from './address.ts';
 import { type Endpoint, parseEndpoint } from './model/fields.ts';
 import type { Settings } from './model/settings.ts';
 import type { SettingsOfProcess } from './settings.ts';
@@ -122,6 +123,30 @@ export function controlPorts(settings: SettingsOfProcess): ControlPort[] {
   for (const at of hostsOfUrl(settings.mongoUrl, 27_017)) ports.push({ ...at, what: 'the store of Kontrol' });
   for (const at of hostsOfUrl(settings.redisUrl, 6_379)) ports.push({ ...at, what: 'the bus of Kontrol' });
   return ports;
+}
+
+const ANY_ADDRESS: ReadonlySet<string> = new Set(['', '0.0.0.0', '::']);
+
+/**
+ * Why a TCP listener may not have this address and port, or null. It would come first at the next start: then the API
+ * could not begin, and whoever speaks to it would speak to a backend of somebody's choice.
+ */
+export function reservedPort(
+  settings: Pick<SettingsOfProcess, 'api' | 'internal' | 'mongoUrl' | 'redisUrl'>,
+  { address = '', port }: { readonly address?: string | undefined; readonly port: number },
+): string | null {
+  const overlaps = (host: string) => {
+    const own = host === 'localhost' ? '127.0.0.1' : (parseAddress(host) ?? host);
+    return own === address || ANY_ADDRESS.has(own) || ANY_ADDRESS.has(address);
+  };
+  const { api, internal, mongoUrl, redisUrl } = settings;
+  if (api.port === port && overlaps(api.host)) return 'this is the port of the API of Kontrol';
+  if (internal !== null && internal.port === port && overlaps(internal.host))
+    return 'this is the internal port of Kontrol';
+  const isHere = (at: { host: string | null; port: number }) => at.host === null && at.port === port;
+  if (hostsOfUrl(mongoUrl, 27_017).some(isHere)) return 'this is the port of the store of Kontrol';
+  if (hostsOfUrl(redisUrl, 6_379).some(isHere)) return 'this is the port of the bus of Kontrol';
+  return null;
 }
 
 /** Hosts and ports of a connection string, which may list several and is therefore no URL. */

@@ -1,14 +1,16 @@
-/** What is special to TCP listeners: one port has one listener, and somewhere to go. */
+/** What is special to TCP listeners: one port has one listener, none of our own, and somewhere to go. */
+import { reservedPort } from '../../shared/backend-addresses.ts';
 import type { FieldProblem } from '../../shared/errors.ts';
 import type { Listener } from '../../shared/model/listener.ts';
 import type { Rule } from '../../shared/model/rule.ts';
 import type { Service } from '../../shared/model/service.ts';
+import type { SettingsOfProcess } from '../../shared/settings.ts';
 import type { View } from '../revisions/view.ts';
 import type { KindRules } from './kind-rules.ts';
 
 const ANY_ADDRESS = new Set(['', '0.0.0.0', '::', '[::]']);
 
-export function listenerRules(): KindRules {
+export function listenerRules(settings: SettingsOfProcess): KindRules {
   return {
     check(doc, draft, name) {
       const listener = doc as unknown as Listener;
@@ -23,15 +25,24 @@ export function listenerRules(): KindRules {
       if (hosts.length > 0 && listener.tls !== 'passthrough') {
         problems.push({ path: 'hosts', message: 'hosts are told apart by TLS only: set tls to passthrough' });
       }
+      const reserved = reservedPort(settings, listener);
+      if (reserved !== null) problems.push({ path: 'port', message: `${reserved}; take another one` });
       problems.push(...sealedHeader(listener, draft));
       const other = sharesPort(listener, name, draft);
       if (other !== null) {
         problems.push({ path: 'port', message: `listener ${other} has port ${listener.port} already` });
       }
       problems.push(...rateRules(listener, draft));
-      return { problems, warnings: uselessRules(listener, draft) };
+      return { problems, warnings: [...uselessRules(listener, draft), ...visitorsPort(listener, settings)] };
     },
   };
+}
+
+/** Nodes may have others than this process was told: where one has it, its listener stays closed. */
+function visitorsPort({ port }: Listener, { http, https }: SettingsOfProcess): FieldProblem[] {
+  if (![...http, ...https].some((own) => own.port === port)) return [];
+  const message = `nodes take visitors of --http or --https on port ${port}; there the listener stays closed`;
+  return [{ path: 'port', message }];
 }
 
 /** The header would stand inside the TLS that we speak to the backend, where none looks for it. */

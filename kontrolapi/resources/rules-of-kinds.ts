@@ -24,7 +24,7 @@ export function rulesOfKinds(needs: SpecialNeeds): (kind: Kind) => KindRules {
     page: {},
     certificate: certificateRules(needs.live, needs.settings.secret, needs.clock),
     service: serviceRules(needs.settings),
-    listener: listenerRules(),
+    listener: listenerRules(needs.settings),
     domain: domainRules(),
     settings: settingsRules(needs.live, needs.settings),
   };

@@ -1,4 +1,5 @@
 /** Which sockets the table wants open, and which of them this node could not open. */
+import { reservedPort } from '../../shared/backend-addresses.ts';
 import { type Listener, listenerSchema } from '../../shared/model/listener.ts';
 import type { Quarantined } from '../../shared/model/live.ts';
 import type { TableEntry } from '../../shared/routing/entry.ts';
@@ -9,7 +10,10 @@ import type { ListenerSpec, PrimaryToSync } from '../link/messages.ts';
 /** The TCP listeners of the table, and the HTTPS addresses of the settings once there is a certificate. */
 export function wantedListeners(
   table: Iterable<TableEntry>,
-  settings: Pick<SettingsOfProcess, 'http' | 'https' | 'proxyProtocol'>,
+  settings: Pick<
+    SettingsOfProcess,
+    'http' | 'https' | 'proxyProtocol' | 'api' | 'internal' | 'mongoUrl' | 'redisUrl'
+  >,
 ): ListenerSpec[] {
   const specs: ListenerSpec[] = [];
   let certificate = false;
@@ -18,7 +22,9 @@ export function wantedListeners(
     if (kind === 'certificate' || kind === 'defaultCertificate') certificate = true;
     const listener: Listener | undefined =
       kind === 'listener' ? listenerSchema.safeParse(doc).data : undefined;
-    if (listener !== undefined) specs.push(specOfListener(listener));
+    // Quarantined where it comes from the store; a copy of an earlier build may still have it.
+    if (listener !== undefined && reservedPort(settings, listener) === null)
+      specs.push(specOfListener(listener));
   }
   specs.sort((a, b) => (a.key < b.key ? -1 : 1));
   return certificate ? [...specsOfSettings(settings, 'https'), ...specs] : specs;

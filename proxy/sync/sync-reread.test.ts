@@ -259,3 +259,16 @@ test('a port that the node cannot open is reported as quarantined until it opens
   await world.append({ kind: 'listener', name: 'mysql', doc: null });
   await until('it is not wanted any more', () => JSON.stringify(wanted()).includes('"specs":[]'));
 });
+
+test('a listener on a port of the control plane is quarantined and never opened', async (t) => {
+  const { world, primary, process } = await served(t);
+  const listener = (name: string, port: number) =>
+    ({ kind: 'listener', name, doc: { name, port, service: 'shop' } }) as const;
+  // The API of this world has port 1.
+  await world.append(listener('mysql', 3_306), listener('taking-over', 1));
+  await until('the other one is served', () => process.table.has('listener/mysql'));
+  const quarantined = () => JSON.stringify(primary.heard.filter(({ type }) => type === 'quarantine'));
+  await until('it is reported', () => /taking-over.*the port of the API/.test(quarantined()));
+  const wanted = JSON.stringify(primary.heard.filter(({ type }) => type === 'listeners'));
+  assert.ok(wanted.includes('mysql') && !wanted.includes('taking-over'));
+});

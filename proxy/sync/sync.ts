@@ -4,10 +4,12 @@
  * nothing about store, bus or disk ever ends it.
  */
 import { setImmediate } from 'node:timers/promises';
+import { reservedPort } from '../../shared/backend-addresses.ts';
 import type { Bus } from '../../shared/bus/contract.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { EmptinessGuard } from '../../shared/emptiness-guard.ts';
 import type { Log } from '../../shared/log.ts';
+import type { Listener } from '../../shared/model/listener.ts';
 import type { RejectedEntry, TableEntry } from '../../shared/routing/entry.ts';
 import type { SettingsOfProcess } from '../../shared/settings.ts';
 import type { Store } from '../../shared/store/contract.ts';
@@ -106,9 +108,10 @@ export class SyncProcess {
     const { settings, link, clock, log, version } = options;
     this.#outbox = new Outbox(link);
     this.#secrets = new SecretKeys(() => this.#store?.live ?? null, settings.secret);
-    this.#guard = new Guard(log, (kind, doc) =>
-      kind === 'certificate' ? this.#secrets.problemOf(doc) : null,
-    );
+    this.#guard = new Guard(log, (kind, doc) => {
+      if (kind === 'listener') return reservedPort(settings, doc as unknown as Listener);
+      return kind === 'certificate' ? this.#secrets.problemOf(doc) : null;
+    });
     this.#distributor = new Distributor(this.#outbox, clock, log, {
       confirmed: (entries) => this.#onConfirmed(entries),
       applied: (applied) => this.#onApplied(applied),
