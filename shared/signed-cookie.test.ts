@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { constantTimeEqual, cookieValue, signCookie, verifyCookie } from './signed-cookie.ts';
+import {
+  constantTimeEqual,
+  cookieValue,
+  holdsSignedCookie,
+  signCookie,
+  verifyCookie,
+} from './signed-cookie.ts';
 
 const KEY = 'k'.repeat(32);
 const BINDING = { name: 'kontrol_secure', host: 'shop.example.com' };
@@ -48,6 +54,17 @@ test('anything else is no signed value', () => {
   assert.equal(verifyCookie(KEY, BINDING, '.'.repeat(100_000), NOW), null);
 });
 
+test('one that another host of the domain set under the same name hides no signed one', () => {
+  const value = signCookie(KEY, BINDING, '', NOW + 60_000);
+  const holds = (field: string | undefined) => holdsSignedCookie(KEY, BINDING, field, NOW);
+  assert.equal(holds(`a=1; kontrol_secure=${value}`), true);
+  assert.equal(holds(`kontrol_secure=x; kontrol_secure=.zzzz.A; kontrol_secure=${value}`), true);
+  assert.equal(holds('kontrol_secure=x; kontrol_secure=y'), false);
+  assert.equal(holds(undefined), false);
+  // Nobody makes us look at thousands.
+  assert.equal(holds(`${'kontrol_secure=x; '.repeat(8)}kontrol_secure=${value}`), false);
+});
+
 test('texts are compared whole', () => {
   assert.equal(constantTimeEqual('abc', 'abc'), true);
   assert.equal(constantTimeEqual('abc', 'abd'), false);
@@ -71,4 +88,6 @@ test('the value of a cookie is found among others', () => {
   assert.equal(cookieValue('b=2;c;d;a=1', 'a'), '1');
   assert.equal(cookieValue('b=2;c;d', 'a'), null);
   assert.equal(cookieValue(';;;', 'a'), null);
+  assert.equal(cookieValue('a=1; b=3; a=2', 'a', 1), '2');
+  assert.equal(cookieValue('a=1; b=3; a=2', 'a', 2), null);
 });

@@ -48,6 +48,28 @@ export function verifyCookie(
   return signed && Number.parseInt(expires, 36) * 1_000 > now ? payload : null;
 }
 
+/** A page of another host may set this many of the same name beside ours, each of which costs a hash to look at. */
+const MAX_SAME_NAMED = 8;
+
+/**
+ * Whether a Cookie field holds a value that `signCookie` made with one of these keys and the same binding and that is
+ * still valid. Not only the first of its name counts: any host below the same parent domain may set another one, and
+ * the longer path goes first (RFC 6265 §5.4), so that one would hide ours.
+ */
+export function holdsSignedCookie(
+  keys: string,
+  binding: CookieBinding,
+  field: string | undefined,
+  now: number,
+): boolean {
+  for (let nth = 0; nth < MAX_SAME_NAMED; nth++) {
+    const value = cookieValue(field, binding.name, nth);
+    if (value === null) return false;
+    if (verifyCookie(keys, binding, value, now) !== null) return true;
+  }
+  return false;
+}
+
 function mac(key: string, binding: CookieBinding, body: string): string {
   // Neither a cookie name nor a host has a line break, so no two bindings run into each other.
   return createHmac('sha256', key).update(`${binding.name}\n${binding.host}\n${body}`).digest('base64url');
@@ -60,9 +82,13 @@ export function constantTimeEqual(a: string, b: string): boolean {
   return left.length === right.length && timingSafeEqual(left, right);
 }
 
-/** The value of the first cookie called `name` in a Cookie field (RFC 6265 §5.4), without quotes; null when absent. */
-export function cookieValue(field: string | undefined, name: string): string | null {
+/**
+ * The value of the first cookie called `name` in a Cookie field (RFC 6265 §5.4), or of the one after `skip` of them,
+ * without quotes; null when absent.
+ */
+export function cookieValue(field: string | undefined, name: string, skip = 0): string | null {
   if (field === undefined) return null;
+  let found = 0;
   let equals = -1;
   for (let at = 0; at < field.length; ) {
     const semicolon = field.indexOf(';', at);
@@ -70,7 +96,7 @@ export function cookieValue(field: string | undefined, name: string): string | n
     // Looked for anew only behind the last one: thousands of pieces without "=" must not cost their square.
     if (equals < at) equals = field.indexOf('=', at);
     if (equals === -1) return null;
-    if (equals < end && field.slice(at, equals).trim() === name) {
+    if (equals < end && field.slice(at, equals).trim() === name && found++ === skip) {
       const value = field.slice(equals + 1, end).trim();
       return value.length >= 2 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
     }

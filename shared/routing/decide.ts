@@ -5,7 +5,7 @@
 
 import type { CauseCode } from '../causes.ts';
 import { MAX_SUBJECT_LENGTH } from '../patterns.ts';
-import { COOKIE_KEY_SECRET, cookieValue, signCookie, verifyCookie } from '../signed-cookie.ts';
+import { COOKIE_KEY_SECRET, holdsSignedCookie, signCookie } from '../signed-cookie.ts';
 import type { ClientAuthority } from './client-authority.ts';
 import type { CompiledDomain, CompiledRoute } from './compile-domain.ts';
 import type { Decision, DecisionLabels, FieldChanges, RequestView } from './decision.ts';
@@ -142,11 +142,8 @@ function confirmed(table: Table, request: RequestView): boolean | null {
   if (request.method !== 'GET' || request.websocket || !acceptsHtml(request.header('accept'))) return true;
   const key = table.secret(COOKIE_KEY_SECRET);
   if (key === undefined) return null;
-  const value = cookieValue(request.header('cookie'), SECURE_COOKIE);
-  return (
-    value !== null &&
-    verifyCookie(key, { name: SECURE_COOKIE, host: request.host }, value, request.now) !== null
-  );
+  const binding = { name: SECURE_COOKIE, host: request.host };
+  return holdsSignedCookie(key, binding, request.header('cookie'), request.now);
 }
 
 /** Whether a person looks at the answer: `text/html` by name, not by a wildcard, and not with a quality of 0. */

@@ -243,6 +243,9 @@ test('the cookie holds for its host only', () => {
   const headers = { ...HTML, cookie: cookie ?? '' };
   assert.equal(outcome(table, '192.0.2.7', { headers }), 'passed');
   assert.equal(outcome(table, '192.0.2.7', { headers, host: 'other.example.com' }), 'page securepage by ask');
+  // A host below the same parent domain may set one of this name, which comes first.
+  const hidden = { ...HTML, cookie: `${SECURE_COOKIE}=x; ${cookie}` };
+  assert.equal(outcome(table, '192.0.2.7', { headers: hidden }), 'passed');
 });
 
 test('over https the cookie is Secure', () => {
