@@ -166,7 +166,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
 
   onClose(): void {
     try {
-      if (this.#reading === 'head' && this.head.began) this.#recordRefused('client_gone', 499, 'client', 0);
+      if (this.#reading === 'head' && this.head.began) this.#recordRefused('client_gone', 499, 0);
       this.#release();
       this.#exchange.clientGone();
     } catch (error) {
@@ -435,21 +435,14 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
     const headOnly = this.head.method === 'HEAD';
     const { minor } = this.head;
     const bytes = this.#answer.own({ answer, headOnly, close: true, minor, changes: null });
-    this.#recordRefused(cause, answer.status, 'client', bytes, requestId);
+    this.#recordRefused(cause, answer.status, bytes, requestId);
     this.#close();
   }
 
-  #recordRefused(
-    cause: CauseCode,
-    status: number,
-    endedBy: 'client' | 'proxy',
-    bytesOut: number,
-    id: string = newRequestId(),
-  ): void {
-    const { clock } = this.#environment;
-    const now = clock.now();
-    const totalMs = this.#headStartedAt === 0 ? 0 : Math.max(0, now - this.#headStartedAt);
-    const facts = { id, at: now, status, cause, endedBy, bytesOut, totalMs };
+  #recordRefused(cause: CauseCode, status: number, bytesOut: number, id: string = newRequestId()): void {
+    const at = this.#environment.clock.now();
+    const totalMs = this.#headStartedAt === 0 ? 0 : Math.max(0, at - this.#headStartedAt);
+    const facts = { id, at, status, cause, endedBy: 'client', bytesOut, totalMs } as const;
     recordRefused(this.#environment.observer, this.head, this.#direct, facts);
   }
 
@@ -467,7 +460,7 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
 
   /** The client has ended its side. Nothing comes behind the exchange under way, whose end does not begin another. */
   #leave(): void {
-    if (this.#reading === 'head' && this.head.began) this.#recordRefused('client_gone', 499, 'client', 0);
+    if (this.#reading === 'head' && this.head.began) this.#recordRefused('client_gone', 499, 0);
     this.#close();
   }
 
