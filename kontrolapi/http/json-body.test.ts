@@ -53,6 +53,17 @@ describe('the JSON body of a request', () => {
     assert.equal(parse.mock.callCount(), 0);
   });
 
+  it('is refused for an object with too many fields before it is parsed; lists may be longer', async (t) => {
+    const parse = t.mock.method(JSON, 'parse');
+    const fields = (count: number) => Array.from({ length: count }, (_, n) => `"k${n}":[1,2]`).join();
+    for (const body of [`{${fields(20_001)}}`, `{"a":[{"b":1,"c":{${fields(20_001)}}}]}`])
+      assert.match(await refusal(body), /more than 20000 fields/);
+    assert.equal(parse.mock.callCount(), 0);
+    assert.equal(await refusal(`{"a":{${fields(20_000)}},"b":{${fields(20_000)}}}`), '');
+    assert.equal(await refusal(`{"a":[${'{"b":1,"c":2},'.repeat(30_000)}1]}`), '');
+    assert.match(await refusal(`}}]]${','.repeat(30_000)}`), /JSON|fields/);
+  });
+
   it('may have any commas and brackets in its strings', async () => {
     const text = `${','.repeat(1_000_001)}${'[{"\\'.repeat(40)}`;
     assert.deepEqual(await read(JSON.stringify({ a: text, b: '\\', c: ['"'] })), {
