@@ -201,8 +201,8 @@ export class Front {
 
   #serve(stream: ByteStream, spec: ListenerSpec, header: ProxyHeader | null, onClosed: () => void): void {
     const { connections, environment, table } = this.#options;
-    // Reset before it was accepted, and nobody can say by whom. What it sent can be read all the same, and would pass
-    // every rule that keeps addresses out.
+    // It was reset before it was accepted, or over TLS as soon as it had done its part of the handshake, and nobody can
+    // say by whom. What it sent can be read all the same, and would pass every rule that keeps addresses out.
     if (stream.remoteAddress === '') {
       drop(stream);
       onClosed();
