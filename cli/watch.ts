@@ -9,6 +9,8 @@ export type WatchedEvent = Readonly<Record<string, unknown>> & { readonly kind: 
 
 const RECONNECT_MS = 1_000;
 const HANDSHAKE_MS = 10_000;
+/** kontrolapi pings every 20 s: one that is silent for this long is gone, though nobody has said so. */
+const SILENT_MS = 60_000;
 
 /**
  * Calls `heard` with each event until the connection is refused or never came about; then answers why. A connection
@@ -49,10 +51,21 @@ function listen(
       headers: { authorization: `Bearer ${token}` },
       handshakeTimeout: HANDSHAKE_MS,
     });
+    let silence: NodeJS.Timeout | undefined;
+    const listenOn = () => {
+      clearTimeout(silence);
+      silence = setTimeout(() => {
+        reason = `nothing was heard for ${SILENT_MS / 1_000} s`;
+        socket.terminate();
+      }, SILENT_MS);
+    };
     socket.on('open', () => {
       opened = true;
+      listenOn();
     });
+    socket.on('ping', listenOn);
     socket.on('message', (text) => {
+      listenOn();
       try {
         heard(JSON.parse(String(text)) as WatchedEvent);
       } catch {
@@ -68,6 +81,9 @@ function listen(
     socket.on('error', (error) => {
       if (!refused) reason = error.message;
     });
-    socket.on('close', () => resolve({ opened, refused, reason }));
+    socket.on('close', () => {
+      clearTimeout(silence);
+      resolve({ opened, refused, reason });
+    });
   });
 }
