@@ -15,7 +15,9 @@ import { openStage, type Stage, startBackend } from './stage.ts';
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
 const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 2);
-/** Until compilers have seen the hot paths. */
+/** Until compilers are through with the hot paths: so many requests, or as many as come in so many turns of 3 s. */
+const WARM_UP_REQUESTS = 100_000;
+const WARM_UP_TURNS = 5;
 const WARM_UP_SECONDS = 3;
 
 interface Feature {
@@ -129,7 +131,12 @@ async function expectOn({ port }: KontrolPeer, { name, shows }: Feature): Promis
 
 async function compared(off: KontrolPeer, on: KontrolPeer, kind: WrkLoad): Promise<string> {
   const load = wrk(kind);
-  for (const node of [off, on]) await load({ ...node, seconds: WARM_UP_SECONDS, folder: stage.folder });
+  for (const { port } of [off, on]) {
+    let served = 0;
+    for (let turn = 0; turn < WARM_UP_TURNS && served < WARM_UP_REQUESTS; turn++) {
+      served += await load({ port, seconds: WARM_UP_SECONDS, folder: stage.folder });
+    }
+  }
   const micros = { off: [] as number[], on: [] as number[] };
   for (let round = 0; round < ROUNDS; round++) {
     // Each goes first in turn: who goes second finds another machine.
