@@ -1,10 +1,12 @@
 /**
  * What is allowed but hardly meant, said with every write and dry run: routes that nothing reaches, hosts without a
- * certificate, marks that no template knows, rules that keep their author out. It never refuses anything.
+ * certificate, marks that no template knows, rules that keep their author out, a build held back that is so no more.
+ * It never refuses anything.
  */
 import type { FieldProblem } from '../../shared/errors.ts';
 import type { Domain } from '../../shared/model/domain.ts';
 import type { Change } from '../../shared/model/revision.ts';
+import type { Service } from '../../shared/model/service.ts';
 import type { Warning } from '../revisions/validation.ts';
 import type { View } from '../revisions/view.ts';
 import { certificateProblems, uncoveredHosts } from './certificates.ts';
@@ -16,12 +18,13 @@ const MAX_OBJECTS = 2_000;
 const MAX_MS = 50;
 const MARKS: ReadonlySet<string> = new Set(['host', 'status', 'title', 'message', 'requestId', 'retryAfter']);
 
-/** `draft` has the changes already. `address` is that of the caller, if there is one. */
+/** `draft` has the changes already, `before` has not. `address` is that of the caller, if there is one. */
 export function lint(
   draft: View,
   changes: readonly Change[],
   address: string | null,
   now: number,
+  before: View,
 ): Warning[] {
   const warnings: Warning[] = [];
   const until = performance.now() + MAX_MS;
@@ -36,6 +39,11 @@ export function lint(
         found.push(...withoutRoutes(domain));
         break;
       }
+      case 'service':
+        found.push(
+          ...latestGivenUp(before.get(kind, name)?.doc as Service | undefined, doc as unknown as Service),
+        );
+        break;
       case 'certificate':
         found.push(...certificateProblems(doc, name, draft, now));
         break;
@@ -61,6 +69,13 @@ export function lint(
 export function withoutRoutes({ mode, maintenance, routes = [] }: Domain): FieldProblem[] {
   if (routes.length > 0 || (mode ?? 'on') !== 'on' || (maintenance ?? false) !== false) return [];
   return [{ path: 'routes', message: 'there is none: every request is answered 404; give it a service' }];
+}
+
+/** A deploy, or its way back, has set the number; a file that does not name it would move everybody on. */
+export function latestGivenUp(before: Service | undefined, { latest }: Service): FieldProblem[] {
+  if (latest !== undefined || typeof before?.latest !== 'number') return [];
+  const message = `it was key ${before.latest} and is "auto" again: the greatest build that was ever ready; name ${before.latest} to stay there, or "auto"`;
+  return [{ path: 'latest', message }];
 }
 
 function unknownMarks(templates: unknown): FieldProblem[] {

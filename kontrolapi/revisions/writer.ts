@@ -226,7 +226,7 @@ export class Writer {
     await turns.give();
     const warnings = validateChanges(draft, changes, this.#rules, locate);
     await turns.give();
-    warnings.push(...lint(draft, changes, job.intent.address ?? null, this.#clock.now()));
+    warnings.push(...lint(draft, changes, job.intent.address ?? null, this.#clock.now(), view));
     await turns.give();
     const before = changes.map(({ kind, name }) => view.get(kind, name)?.doc ?? null);
     const effect = job.dryRun ? effectOf(view, draft, changes) : null;

@@ -142,7 +142,8 @@ test('who writes a service without naming its builds keeps those of workers; a p
     assert.deepEqual(again.body.changes, [], 'the file says nothing new');
     await cluster.ok('PUT', '/v1/services/filed?wait=all', { backends: ['127.0.0.1:1'], latest: 7 });
     assert.deepEqual(Object.keys((await cluster.ok('GET', '/v1/services/filed')).body.keys), ['1', '7']);
-    await cluster.apply(...file);
+    const applied = await cluster.ok('POST', '/v1/apply?wait=all', { owner: 'test', objects: file });
+    assert.match(JSON.stringify(applied.body.warnings), /it was key 7 and is .*auto/);
     assert.deepEqual((await cluster.ok('GET', '/v1/services/filed')).body.keys, { 7: {} });
     await serves();
     const { items } = (await cluster.ok('GET', '/v1/revisions?kind=service&name=filed')).body;
