@@ -11,12 +11,16 @@ const REFERENCE = /^[0-9a-f]{32}$/;
 
 const reference = z.string().regex(REFERENCE, 'expected what the API has answered');
 const secret = z.string().min(1).max(1_000);
-/** One address of a person; no list, no line break. */
+/** One address of a person; no list, no comment (which a mail server would leave out), no control character. */
 const mailbox = z
   .string()
   .max(320)
   .regex(
-    /^[^\s<>,;:@"]+@[^\s<>,;:@"]+$|^[^<>,;:@"\r\n]{0,200} <[^\s<>,;:@"]+@[^\s<>,;:@"]+>$/,
+    /^(?:[^<>,;:@"\p{Cc}]{0,200} <)?[^\s<>,;:@"()[\]\\\p{Cc}]+@[^\s<>,;:@"()[\]\\\p{Cc}]+>?$/u,
+    'expected ops@example.com or Ops <ops@example.com>',
+  )
+  .refine(
+    (text) => text.includes('<') === text.endsWith('>'),
     'expected ops@example.com or Ops <ops@example.com>',
   );
 const time = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'expected a time like 22:00');
