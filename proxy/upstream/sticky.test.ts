@@ -108,6 +108,17 @@ test('whatever stands in a cookie that we did not make pins nobody', () => {
   );
 });
 
+test("a cookie of the same name that another host of the domain has set stands in nobody's way", () => {
+  const it = sticky();
+  const own = sent(it.cookieFor(B, visitor()));
+  const foreign = 'kontrol_shop=x; kontrol_shop=0.y';
+  assert.equal(it.addressOf(visitor(`${foreign}; ${own}`)), B);
+  assert.equal(it.cookieFor(B, visitor(`${foreign}; ${own}`)), null);
+  assert.equal(it.addressOf(visitor(foreign)), null);
+  const many = Array.from({ length: 500 }, (_, i) => `kontrol_shop=${i}`).join('; ');
+  assert.equal(it.addressOf(visitor(`${many}; ${own}`)), null, 'only so many are looked at');
+});
+
 // In the service.
 
 const sticking = (backends: Parameters<typeof service>[0][number], more: Record<string, unknown> = {}) =>

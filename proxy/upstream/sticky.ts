@@ -14,6 +14,8 @@ const TOKEN_LENGTH = 43;
 const MIN_PERIOD_MS = 1_000;
 /** A cookie of an earlier period is believed for as many periods as make up its `maxAge`. */
 const PERIODS = 2;
+/** Cookies of our name that are looked at: any host of the same domain may set one, and it may stand before ours. */
+const MAX_SAME_NAMED = 4;
 
 export class Sticky {
   readonly #service: string;
@@ -45,8 +47,18 @@ export class Sticky {
 
   /** The address a visitor is pinned to; null when it has no cookie of ours, or one whose backend is gone. */
   addressOf(request: PickRequest): string | null {
-    const value = cookieValue(request.header('cookie'), this.#config.cookie);
-    if (value === null || value.length > TOKEN_LENGTH + 12) return null;
+    const field = request.header('cookie');
+    for (let nth = 0; nth < MAX_SAME_NAMED; nth++) {
+      const value = cookieValue(field, this.#config.cookie, nth);
+      if (value === null) return null;
+      const address = this.#addressIn(value);
+      if (address !== null) return address;
+    }
+    return null;
+  }
+
+  #addressIn(value: string): string | null {
+    if (value.length > TOKEN_LENGTH + 12) return null;
     const dot = value.indexOf('.');
     if (dot < 1 || value.length - dot - 1 !== TOKEN_LENGTH) return null;
     const period = Number.parseInt(value.slice(0, dot), 36);
@@ -68,7 +80,12 @@ export class Sticky {
     const { cookie, maxAgeMs } = this.#config;
     const period = this.#currentPeriod();
     const value = `${period.toString(36)}.${this.#tokensOf(key, period).of(address)}`;
-    if (cookieValue(request.header('cookie'), cookie) === value) return null;
+    const field = request.header('cookie');
+    for (let nth = 0; nth < MAX_SAME_NAMED; nth++) {
+      const has = cookieValue(field, cookie, nth);
+      if (has === value) return null;
+      if (has === null) break;
+    }
     const age = maxAgeMs === null ? '' : `; Max-Age=${Math.ceil(maxAgeMs / 1_000)}`;
     return `${cookie}=${value}; Path=/${age}; HttpOnly; SameSite=Lax${request.secure === true ? '; Secure' : ''}`;
   }
