@@ -47,6 +47,8 @@ export class SecureServers {
     const special = role !== null && (role.authority !== null || role.former);
     try {
       const server = special ? this.#specialFor(spec, role) : this.#plainFor(spec);
+      // Who leaves before the handshake is done is gone, and keeps no descriptor until its time is over.
+      socket.allowHalfOpen = false;
       server.emit('connection', socket);
     } catch (failure) {
       // A server that cannot be made ends this connection, which nobody else would.
@@ -89,6 +91,8 @@ export class SecureServers {
   }
 
   #done(socket: tls.TLSSocket, spec: ListenerSpec, authority: ClientAuthority | null): void {
+    // From here on a client may end its side and still get its answer.
+    socket.allowHalfOpen = true;
     // By the connection below (a field of Node's own). Where Node has none, what was read is unknown, and whoever
     // needs it lets nobody in.
     const below = (socket as { readonly _parent?: net.Socket })._parent;
