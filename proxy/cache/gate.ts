@@ -16,6 +16,11 @@ export class Gate {
     return this.#inside;
   }
 
+  /** Nobody is inside or waits. */
+  get idle(): boolean {
+    return this.#inside === 0 && this.#waiting.length === 0;
+  }
+
   /** Calls `go` when it is its turn; at once if that is now. Each `go` is followed by one call of `passed`. */
   enter(go: () => void): void {
     this.#waiting.push(go);

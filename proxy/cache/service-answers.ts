@@ -41,7 +41,8 @@ export class ServiceAnswers implements AnswerFinder {
   /** By digest of the flight's name, until when (monotonic) nobody waits; and those noted before them. */
   #unshareable = new Map<string, number>();
   #unshareableBefore = new Map<string, number>();
-  readonly #gate = new Gate();
+  /** By what they waited for: a crowd at a slow answer holds up nobody else. Those that are idle are dropped. */
+  readonly #gates = new Map<string, Gate>();
   /** Called after something was stored; it may have to make room elsewhere. */
   readonly #onKept: () => void;
 
@@ -62,7 +63,9 @@ export class ServiceAnswers implements AnswerFinder {
 
   /** Requests under way, and places taken in the gate; for leak tests. */
   get open(): number {
-    return this.#flights.size + this.#joinable.size + this.#gate.inside;
+    let inside = 0;
+    for (const gate of this.#gates.values()) inside += gate.inside;
+    return this.#flights.size + this.#joinable.size + inside + this.#gates.size;
   }
 
   configure(config: SharingConfig): void {
@@ -143,13 +146,16 @@ export class ServiceAnswers implements AnswerFinder {
 
   /** It asks a backend for itself, when it is its turn. */
   alone(reader: Reader): void {
-    this.#gate.enter(() => {
+    const name = reader.plan.flight ?? '';
+    const gate = this.#gates.get(name) ?? new Gate();
+    this.#gates.set(name, gate);
+    gate.enter(() => {
       if (reader.over) {
-        this.#gate.passed();
+        this.#passed(name, gate);
         return;
       }
       try {
-        this.#goAlone(reader, () => this.#gate.passed());
+        this.#goAlone(reader, () => this.#passed(name, gate));
       } catch (error) {
         // It leaves, and with it its place in the gate.
         reader.asker.onException(error);
@@ -278,6 +284,11 @@ export class ServiceAnswers implements AnswerFinder {
   #share(name: string): void {
     this.#unshareable.delete(name);
     this.#unshareableBefore.delete(name);
+  }
+
+  #passed(name: string, gate: Gate): void {
+    gate.passed();
+    if (gate.idle && this.#gates.get(name) === gate) this.#gates.delete(name);
   }
 
   #goAlone(reader: Reader, onHead: () => void): void {

@@ -192,6 +192,25 @@ describe('an answer that is for one visitor', () => {
       }));
   }
 
+  test('keeps the crowd that waited for it to itself: who waits for another is not behind it', () =>
+    sharing(async (proxy) => {
+      const single = OK.replace('\r\n\r\n', '\r\nCache-Control: private\r\nConnection: close\r\n\r\n');
+      const slow = await crowd(proxy, 50);
+      slow.backend.write(single);
+      await slow.clients[0]!.readMessage();
+      for (let i = 0; i < 32; i++) await (await proxy.backend.connection()).readHead();
+      const other = await crowd(proxy, 3, GET.replace('/page', '/other'));
+      other.backend.write(single);
+      await other.clients[0]!.readMessage();
+      for (let i = 1; i < 3; i++) {
+        const wire = await proxy.backend.connection();
+        assert.match(await wire.readHead(), /^GET \/other /);
+        wire.write(single);
+      }
+      for (const client of other.clients.slice(1)) assert.equal((await client.readMessage()).body, 'hello');
+      for (const client of slow.clients) client.reset();
+    }));
+
   test('lets a crowd of waiters go a few at a time', () =>
     sharing(async (proxy) => {
       const { clients, backend } = await crowd(proxy, 100);
