@@ -197,6 +197,22 @@ test('a build that became the latest by its first worker is taken back to the bu
   assert.deepEqual(patched, [{ latest: 3 }, { latest: 2 }]);
 });
 
+test('the history says of each step that it was a deploy, and of which build', async () => {
+  const figures = failing();
+  const messages: (string | null)[] = [];
+  await withApi(
+    (method, url) => {
+      if (method === 'PATCH') messages.push(new URL(url, 'http://x').searchParams.get('message'));
+      return url.endsWith('/keys') ? [200, buildsAt(3, { 1: 1, 2: 1, 3: 1 })] : figures(url);
+    },
+    async (deploy) => {
+      await deploy('--key', '3', '--watch', '100ms', '--rollback');
+      await deploy('--rollback');
+    },
+  );
+  assert.deepEqual(messages, ['deploy of key 3', 'deploy of key 3 taken back', 'back to the build before']);
+});
+
 test('it is not pointed back to a build that has no live backends left', async () => {
   const figures = failing();
   let written = false;

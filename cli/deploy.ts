@@ -98,7 +98,7 @@ async function deploy(connection: Connection, before: Builds, plan: Plan): Promi
       `has ${found} live backends of ${min} in time`,
       `Its workers start with 'kontrol run --service ${service} --key ${key} …'`,
     );
-  const unserved = await point(connection, service, key, plan.timeoutMs);
+  const unserved = await point(connection, service, key, `deploy of key ${key}`, plan.timeoutMs);
   if (unserved !== null) return notServed(connection, before, plan, unserved);
   say(json, `${service}: latest is key ${key}${before.latest === null ? '' : `, was ${before.latest}`}`);
   const watched = await watch(connection, plan);
@@ -160,7 +160,7 @@ async function takeBack(
         rolledBack: false,
         so: `; key ${key} stays: kontrol deploy ${service} --key ${back} points elsewhere`,
       };
-    const unserved = await point(connection, service, back, BACK_MS);
+    const unserved = await point(connection, service, back, `deploy of key ${key} taken back`, BACK_MS);
     const late = unserved === null ? '' : ` (${unservedText(unserved)})`;
     return { rolledBack: true, so: `; latest is key ${back} again${late}` };
   } catch (error) {
@@ -204,7 +204,7 @@ async function goBack(
     );
     return 1;
   }
-  const unserved = await point(connection, service, key, timeoutMs);
+  const unserved = await point(connection, service, key, 'back to the build before', timeoutMs);
   if (json) {
     const { pending, problems } = unserved ?? { pending: [], problems: [] };
     printJson({ service, key, was: latest, pending, problems, rolledBack: true });
@@ -299,12 +299,13 @@ async function point(
   connection: Connection,
   service: string,
   key: number,
+  message: string,
   timeoutMs: number,
 ): Promise<Served | null> {
   const path = `/v1/services/${encodeURIComponent(service)}`;
   const done = progress(`waiting until every node serves key ${key} of ${service}`);
   try {
-    return await insist(() => patchEverywhere(connection, path, { latest: key }, timeoutMs));
+    return await insist(() => patchEverywhere(connection, path, { latest: key }, message, timeoutMs));
   } finally {
     done();
   }

@@ -29,16 +29,18 @@ interface NodeList {
   }[];
 }
 
-/** PATCHes an object. Null when every live node serves it; else who does not after `timeoutMs`. Throws ApiError. */
+/** PATCHes an object; `message` stands in the history. Null when every live node serves it; else who does not after `timeoutMs`. Throws ApiError. */
 export async function patchEverywhere(
   connection: Connection,
   path: string,
   body: unknown,
+  message: string,
   timeoutMs: number,
 ): Promise<Served | null> {
   const deadline = performance.now() + timeoutMs;
   const wait = Math.max(1, Math.min(FIRST_WAIT_MS, Math.round(timeoutMs)));
-  const reply = await call<WrittenAnswer>(connection, 'PATCH', `${path}?wait=all&timeout=${wait}ms`, body);
+  const query = new URLSearchParams({ wait: 'all', timeout: `${wait}ms`, message });
+  const reply = await call<WrittenAnswer>(connection, 'PATCH', `${path}?${query}`, body);
   if (reply.status !== 202) return null;
   const { pending = [], problems = [] } = reply.body;
   const served = { pending, problems, nobody: pending.length === 0 && problems.length === 0 };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { reportWrite } from './writes.ts';
+import { reportWrite, writeQuery } from './writes.ts';
 
 /** What a write answers is printed as, with the exit code. */
 function printed(status: number, body: Record<string, unknown>): string {
@@ -42,4 +42,12 @@ test('a change that a node could not put in force is not called served, and the 
     printed(202, { nodes: [], pending: [] }),
     'revision 7; no node is known yet that could serve it\n0',
   );
+});
+
+test('a write says with --message why it was made, in any words', () => {
+  assert.equal(
+    writeQuery({ message: 'moved & renamed: #7', wait: true }),
+    '?wait=all&message=moved+%26+renamed%3A+%237',
+  );
+  assert.equal(writeQuery({}), '');
 });

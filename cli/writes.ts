@@ -38,7 +38,8 @@ export function writeOptions(command: Command): Command {
   return command
     .option('--dry-run', 'only show what would change, and what is likely not meant')
     .option('--wait', 'answer when every node serves it')
-    .option('--confirm-within <time>', "undo it after this time (like 10m) unless 'kontrol confirm' comes");
+    .option('--confirm-within <time>', "undo it after this time (like 10m) unless 'kontrol confirm' comes")
+    .option('-m, --message <text>', 'why; stands in the history');
 }
 
 export function writeQuery(options: Readonly<Record<string, unknown>>): string {
@@ -46,6 +47,7 @@ export function writeQuery(options: Readonly<Record<string, unknown>>): string {
   if (options['dryRun'] === true) query.set('dryRun', '1');
   if (options['wait'] === true) query.set('wait', 'all');
   if (typeof options['confirmWithin'] === 'string') query.set('confirmWithin', options['confirmWithin']);
+  if (typeof options['message'] === 'string') query.set('message', options['message']);
   const text = query.toString();
   return text === '' ? '' : `?${text}`;
 }
