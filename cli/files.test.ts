@@ -40,3 +40,17 @@ test('problems stand in the order in which a file is read: by line, then column,
     'a.yaml:3:10',
   ]);
 });
+
+test('an object of no kind is told with its place, and with the kind that was probably meant', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'kontrol-files-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'a.yaml');
+  for (const [text, told] of [
+    ['name: web\nkind: servce\n', /a\.yaml:2:7: there is no kind 'servce'; did you mean service\?$/],
+    ['kind: planet\nname: x\n', /a\.yaml:1:7: there is no kind 'planet'; kinds are rule, page, /],
+    ['name: web\n', /a\.yaml:1:1: the object says no kind; kinds are rule, page, /],
+  ] as const) {
+    writeFileSync(file, text);
+    assert.throws(() => readObjects([file]), told);
+  }
+});

@@ -24,6 +24,7 @@ import {
   problemsOf as schemaProblems,
 } from '../shared/model/kinds.ts';
 import { settingsInputSchema } from '../shared/model/settings.ts';
+import { nearest } from '../shared/nearest.ts';
 import { WrongUse } from './wrong-use.ts';
 
 export interface FileObject {
@@ -89,7 +90,7 @@ function objectsOf(file: string, document: Document.Parsed, lines: LineCounter):
     const input = contentOf(node, document, at(node));
     const kind = kindOf(input['kind']);
     if (kind === undefined)
-      throw new KontrolError('invalid', `${at(node)}: kind is one of ${KINDS.join(', ')}`);
+      throw new KontrolError('invalid', `${at(deepest(node, 'kind'))}: ${noKind(input['kind'])}`);
     return {
       kind,
       name: nameOf(kind, input as { name?: string }),
@@ -130,8 +131,15 @@ export function kindOf(text: unknown): Kind | undefined {
 /** The kind a person named on the command line, or an error that lists them. */
 export function requireKind(text: string): Kind {
   const kind = kindOf(text);
-  if (kind === undefined) throw new WrongUse(`there is no kind '${text}'; kinds are ${KINDS.join(', ')}`);
+  if (kind === undefined) throw new WrongUse(noKind(text));
   return kind;
+}
+
+function noKind(text: unknown): string {
+  const kinds = `kinds are ${KINDS.join(', ')}`;
+  if (typeof text !== 'string') return `the object says no kind; ${kinds}`;
+  const meant = nearest(text, KINDS);
+  return `there is no kind '${text.slice(0, 64)}'; ${meant === null ? kinds : `did you mean ${meant}?`}`;
 }
 
 /** Problems of the objects by their schemas alone, each with its place; certificates and alerts may still carry their secrets. */

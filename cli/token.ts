@@ -3,6 +3,7 @@ import { parseDuration } from '../shared/units.ts';
 import { clientCommand, runClient } from './client-command.ts';
 import { call } from './connection.ts';
 import { ago, cell, printJson, printTable } from './output.ts';
+import { WrongUse } from './wrong-use.ts';
 
 interface TokenItem {
   readonly name: string;
@@ -18,7 +19,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     .argument('[action]', 'create or delete; lists when left out')
     .argument('[name]')
     .option('--role <role>', 'viewer | operator | admin | worker', 'viewer')
-    .option('--service <name>', 'role worker: the one service it may register for')
+    .option('--service <name>', 'role worker: the one service it may register for; default: any')
     .option(
       '--expires <time>',
       'after how long, like 90d, or when, like 2027-01-01T00:00:00Z; default: never',
@@ -65,10 +66,15 @@ export async function run(argv: readonly string[]): Promise<number> {
   });
 }
 
-/** `90d` from now as the ISO time that the API takes; anything else as it is, for the API to judge. */
+/** `90d` from now as the ISO time that the API takes, and such a time as it is. */
 export function expiryOf(text: string | undefined, now: number): string | undefined {
-  if (text === undefined || /^\d+$/.test(text)) return text;
-  const ms = parseDuration(text);
+  if (text === undefined) return undefined;
+  // A plain number is a year or a mistake, not milliseconds.
+  const ms = /^\d+$/.test(text) ? null : parseDuration(text);
   const at = new Date(now + (ms ?? Number.NaN));
-  return Number.isNaN(at.getTime()) ? text : at.toISOString();
+  if (!Number.isNaN(at.getTime())) return at.toISOString();
+  if (/^\d{4}-\d\d-\d\dT/.test(text)) return text;
+  throw new WrongUse(
+    `--expires takes a time from now, like 90d, or a date, like 2027-01-01T00:00:00Z; not '${text}'`,
+  );
 }

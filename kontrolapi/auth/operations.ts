@@ -30,7 +30,7 @@ const tokenBody = z.strictObject({
   service: objectName()
     .nullable()
     .optional()
-    .describe('role worker only: the one service it may register for'),
+    .describe('role worker only: the one service it may register for; default any'),
   expires: z.iso
     .datetime({ offset: true })
     .nullable()
