@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import type { KontrolError } from '../shared/errors.ts';
-import { call } from './connection.ts';
+import { call, connectionFrom } from './connection.ts';
 
 test('an answer that breaks off is told as that, with what may have been done', async (t) => {
   const server = createServer((_, response) => {
@@ -23,4 +23,13 @@ test('an answer that breaks off is told as that, with what may have been done', 
       assert.match(error.message, advice);
       return true;
     });
+});
+
+test('an empty token is told as that, and no other one is taken in its place', () => {
+  for (const [option, env] of [
+    ['', {}],
+    [undefined, { KONTROL_TOKEN: '', KONTROL_API_TOKEN: 't' }],
+  ] as const)
+    assert.throws(() => connectionFrom({ token: option }, env), /the token is empty/);
+  assert.equal(connectionFrom({ token: 't' }, { KONTROL_TOKEN: '' }).token, 't');
 });

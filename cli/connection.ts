@@ -24,6 +24,12 @@ export function connectionFrom(options: ConnectionOptions, env: NodeJS.ProcessEn
   const url = options.url ?? env['KONTROL_URL'] ?? DEFAULT_URL;
   if (!URL.canParse(url)) throw new KontrolError('setting_invalid', `KONTROL_URL is not an address: ${url}`);
   const token = options.token ?? env['KONTROL_TOKEN'] ?? env['KONTROL_API_TOKEN'];
+  // As of a secret that was never set. The file is for who gave nothing: it is the token of an admin.
+  if (token === '')
+    throw new KontrolError(
+      'setting_invalid',
+      'the token is empty: what --token or KONTROL_TOKEN is made of is missing',
+    );
   if (token !== undefined) return { url, token };
   const file = resolve(options.data ?? env['KONTROL_DATA'] ?? DEFAULT_DATA, 'admin-token');
   try {
