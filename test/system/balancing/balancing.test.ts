@@ -148,7 +148,9 @@ test('a visitor with the cookie stays, on both nodes, for WebSockets too, and ov
   // It serves from its copy before it says in the store that it is back; until then no change waits for it.
   await cluster.until('the restarted node is waited for again', async () => {
     const { items } = (await cluster.ok('GET', '/v1/nodes')).body;
-    return items.some(({ name, state }: Record<string, unknown>) => name === node.name && state === 'running');
+    return items.some(
+      ({ name, state }: Record<string, unknown>) => name === node.name && state === 'running',
+    );
   });
   assert.equal((await ask(node.http, host)).status, 200);
   assert.deepEqual([...new Set(await names(host, 8, { cookie }))], [first.body]);
