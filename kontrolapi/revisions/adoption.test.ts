@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Bus } from '../../shared/bus/contract.ts';
 import { ManualClock } from '../../shared/clock.ts';
+import { KontrolError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import type { Kind } from '../../shared/model/kinds.ts';
 import type { Change } from '../../shared/model/revision.ts';
@@ -135,6 +136,9 @@ test('what was edited before the start is found by the revisions that wrote what
   state.put('page', 'a', { rev: 5, doc: page('a', 'by hand') });
   state.put('page', 'b', { rev: 900_000, doc: page('b', 'as written') });
   state.put('page', 'c', { rev: 2, doc: page('c', 'older than the log') });
+  // Put in by hand before the start, number and all; it must not keep what comes after it from being found.
+  const astray = page('0', 'of no revision');
+  state.put('page', astray.name, { rev: 2_000_000, doc: astray });
   const asked: number[] = [];
   const submitted: Change[] = [];
   const written = new Map([
@@ -145,6 +149,7 @@ test('what was edited before the start is found by the revisions that wrote what
     oldest: async () => 3,
     get: async (seq: number) => {
       asked.push(seq);
+      if (seq > 1_000_000) throw new KontrolError('not_found', `There is no revision ${seq}`);
       const doc = written.get(seq);
       return { seq, changes: doc === undefined ? [] : [{ kind: 'page', name: doc.name, doc }] };
     },
@@ -176,6 +181,9 @@ test('what was edited before the start is found by the revisions that wrote what
   });
   await adoption.look();
   await adoption.close();
-  assert.deepEqual(asked.sort(), [5, 900_000]);
+  assert.deepEqual(
+    asked.sort((a, b) => a - b),
+    [5, 900_000, 2_000_000],
+  );
   assert.deepEqual(submitted, [{ kind: 'page', name: 'a', doc: page('a', 'by hand') }]);
 });

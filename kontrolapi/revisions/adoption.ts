@@ -139,7 +139,7 @@ export class Adoption {
     const edits: Edit[] = [];
     for (const seq of numbers) {
       if (this.#closed) return;
-      for (const { kind, name, doc } of (await history.get(seq)).changes) {
+      for (const { kind, name, doc } of await this.#changesOf(seq)) {
         const held = present.state.get(kind, name);
         if (doc === null || held === undefined || held.rev !== seq) continue;
         if (!sameDocument(doc, held.doc)) edits.push({ change: { kind, name, doc: held.doc }, rev: seq });
@@ -147,6 +147,16 @@ export class Adoption {
     }
     if (edits.length > 0) await this.#adopt(edits, true);
     this.#verified = reloads;
+  }
+
+  /** None where the log has no such revision: a number that was edited by hand, or one that was removed meanwhile. */
+  async #changesOf(seq: number): Promise<readonly Change[]> {
+    try {
+      return (await this.#options.history.get(seq)).changes;
+    } catch (error) {
+      if (error instanceof KontrolError && error.status < 500) return [];
+      throw error;
+    }
   }
 
   #editsOf(kind: Kind, loaded: Loaded, confirmed: boolean): Edit[] {
