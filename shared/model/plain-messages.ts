@@ -10,6 +10,8 @@ type RawIssue = z.core.$ZodRawIssue;
 
 /** Longer texts are not repeated to whoever wrote them. */
 const MAX_SHOWN = 24;
+/** A number where a text is wanted may be a secret of digits, without its quotes; one this short is none. */
+const MAX_DIGITS = 3;
 
 const TYPES: Readonly<Record<string, string>> = {
   string: 'a string',
@@ -84,7 +86,10 @@ export function unionMessage(branches: readonly (readonly Issue[])[]): string | 
 function told(value: unknown, show: boolean): string {
   if (value === undefined) return 'missing';
   if (value === null || typeof value === 'boolean') return String(value);
-  if (typeof value === 'number') return Number.isNaN(value) ? 'not a number' : `a number (${value})`;
+  if (typeof value === 'number') {
+    if (Number.isNaN(value)) return 'not a number';
+    return show || String(value).length <= MAX_DIGITS ? `a number (${value})` : 'a number';
+  }
   if (typeof value === 'string') {
     const shown = show && value.length <= MAX_SHOWN;
     return value === '' ? 'an empty string' : `a string${shown ? ` (${JSON.stringify(value)})` : ''}`;
