@@ -36,3 +36,9 @@ test('a program is called by its package, its script or itself, never by what ru
   assert.equal(programName([`/srv/${'a'.repeat(300)}`]).length, 256);
   assert.equal(programName([]), '');
 });
+
+test('arguments that cannot be looked for as files keep no worker from starting', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'kontrol-name-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  assert.equal(programName(['python3', 'x'.repeat(5_000)], folder), 'python3');
+});

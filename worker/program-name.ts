@@ -18,9 +18,18 @@ const INLINE = /^(-c|-e|-p|-pe|--eval|--print)$/;
 /** The longest name that the API takes. */
 const MAX_NAME = 256;
 
-/** The name of `command`, started in `folder`. Reads package.json files; never throws. */
-export function programName(command: readonly string[], folder = process.cwd()): string {
+/** The name of `command`, started in `folder` (default: where we are). Reads package.json files; never throws. */
+export function programName(command: readonly string[], folder = here()): string {
   return nameIn(command, folder).slice(0, MAX_NAME);
+}
+
+/** A deploy may have removed the folder that we stand in. */
+function here(): string {
+  try {
+    return process.cwd();
+  } catch {
+    return '/';
+  }
 }
 
 function nameIn([program = '', ...args]: readonly string[], folder: string): string {
@@ -64,5 +73,10 @@ function nameOfPackage(file: string): string | null {
 }
 
 function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  } catch {
+    // Too long for a name, say, or in a folder that is closed to us.
+    return false;
+  }
 }
