@@ -160,8 +160,12 @@ export class ClientConnection implements ByteStreamHandler, Visitor, BodySink, T
   onDrain(): void {
     const waited = this.#catchingUp;
     this.#answer.drained();
-    if (waited) this.#nextRequest();
-    else this.#exchange.clientDrained();
+    try {
+      if (waited) this.#nextRequest();
+      else this.#exchange.clientDrained();
+    } catch (error) {
+      this.#crashed(error);
+    }
   }
 
   onClose(): void {

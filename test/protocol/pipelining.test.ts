@@ -143,6 +143,25 @@ describe('pipelining', () => {
       assert.equal(client.received.match(/HTTP\/1\.1 404 /g)?.length, decisions);
     }));
 
+  it('a failure of ours when such a client takes more again loses none of the answers before it', () =>
+    withProxy(page, async (proxy) => {
+      const client = await proxy.client();
+      client.socket.pause();
+      client.write(get('/x').repeat(40_000));
+      const [connection] = proxy.connections;
+      await proxy.settled(() => (connection?.pendingBytes ?? 0) > 65_536, 'answers that wait');
+      for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+      const { decisions } = proxy;
+      const limits = () => {
+        throw new Error('a defect of ours');
+      };
+      Object.assign(proxy.environment, { limits });
+      client.socket.resume();
+      await client.readToEnd();
+      assert.equal(client.received.match(/HTTP\/1\.1 404 /g)?.length, decisions);
+      assert.equal(proxy.errors.splice(0).length, 1);
+    }));
+
   it('up to eight empty lines before a request are skipped', () =>
     withProxy(page, async (proxy) => {
       const client = await proxy.client();
