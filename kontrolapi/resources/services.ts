@@ -32,6 +32,13 @@ export function serviceRules(settings: SettingsOfProcess): KindRules {
           message: `there is no key ${latest} yet; until then "latest" answers 503`,
         });
       }
+      const ahead = keyAhead(service);
+      if (ahead !== null) {
+        const message =
+          `it has no backends but those of workers, and "latest" stays with it once they were ready, also when they are gone; ` +
+          `for the configured backends remove it (keys.${ahead}=null) or name "latest"`;
+        warnings.push({ path: `keys.${ahead}`, message });
+      }
       return { problems, warnings };
     },
     /** Keys without backends are those of workers, which made them: no file can know which builds run just now. */
@@ -44,6 +51,19 @@ export function serviceRules(settings: SettingsOfProcess): KindRules {
       return ofWorkers.length === 0 ? doc : { ...doc, keys: { ...Object.fromEntries(ofWorkers), ...keys } };
     },
   };
+}
+
+/** The greatest key, when it is one of workers and stands before configured backends in the eyes of `latest: auto`. */
+function keyAhead({ latest = 'auto', keys = {} }: Service): string | null {
+  if (latest !== 'auto') return null;
+  let configured = false;
+  let greatest = '0';
+  for (const [key, { enabled, backends = [] }] of Object.entries(keys)) {
+    if (enabled === false) continue;
+    if (backends.length > 0) configured = true;
+    if (Number(key) > Number(greatest)) greatest = key;
+  }
+  return configured && (keys[greatest]?.backends ?? []).length === 0 ? greatest : null;
 }
 
 /** OpenSSL passes over what it cannot read, and then no backend would be trusted. */
