@@ -223,3 +223,14 @@ test('one that fails its checks as well stays out, and so do all where all may b
   all.answer(B, 500);
   assert.deepEqual([A, B].map(all.alive), [false, false]);
 });
+
+test('one that is out for its answers alone from now on serves where nobody else is left', () => {
+  const { made, answer, alive, ask } = setup(EJECT, [A, B]);
+  for (let count = 0; count < 3; count++) answer(A, 500);
+  made.upstreams.setVerdict('shop', A, false);
+  made.upstreams.setVerdict('shop', B, false);
+  assert.ok(!alive(A));
+  made.upstreams.setVerdict('shop', A, true);
+  assert.ok(alive(A));
+  assert.equal(ask().address, A);
+});

@@ -418,6 +418,9 @@ export class Endpoint extends NotedLoad implements ConnectionOwner, Timed {
         this.owner.startSlowly(this);
       }
       this.owner.healthChanged();
+    } else if (!alive && this.#verdict && !this.#passive.offline) {
+      // Out for its answers alone, perhaps only now: nobody else may be left.
+      this.owner.healthChanged();
     }
     this.#keepWarm();
   }
