@@ -10,12 +10,14 @@ import { Upkeep } from './upkeep.ts';
 function following() {
   let hint: (message: object | undefined) => void = () => {};
   let marks = 0;
+  let away = false;
   const context = {
     present: { seq: 3, catchUp: async () => {} },
     store: {
       async mark() {
         marks++;
         await turn();
+        if (away) throw new Error('away');
         return 3;
       },
       live: { get: async () => ({}) },
@@ -33,7 +35,14 @@ function following() {
   } as unknown as ApiContext;
   const upkeep = new Upkeep(context);
   upkeep.start();
-  return { upkeep, hint: (message?: object) => hint(message), marks: () => marks };
+  return {
+    upkeep,
+    hint: (message?: object) => hint(message),
+    marks: () => marks,
+    setAway: (is: boolean) => {
+      away = is;
+    },
+  };
 }
 
 test('thousands of hints at once cost one look, and one more for those that came while it ran', async () => {
@@ -57,5 +66,22 @@ test('workers that come and go are none of its business', async () => {
   hint({ members: 'shop' });
   await turn();
   assert.equal(marks(), before);
+  await upkeep.close();
+});
+
+test('a hint that comes during a look that fails has a look of its own', async () => {
+  const { upkeep, hint, marks, setAway } = following();
+  for (let n = 0; n < 10; n++) await turn();
+  const before = marks();
+  setAway(true);
+  hint({ seq: 4 });
+  await Promise.resolve();
+  hint({ seq: 5 });
+  for (let n = 0; n < 10; n++) await turn();
+  assert.equal(marks(), before + 2);
+  setAway(false);
+  hint({ seq: 6 });
+  for (let n = 0; n < 10; n++) await turn();
+  assert.equal(marks(), before + 3);
   await upkeep.close();
 });

@@ -69,7 +69,10 @@ export class Upkeep {
       try {
         while (this.#followAgain && !this.#closed) {
           this.#followAgain = false;
-          await this.#follow();
+          await this.#follow().catch((error: unknown) => {
+            // A hint that came meanwhile is for another look, which may find the store again.
+            if (!this.#followAgain) throw error;
+          });
         }
       } finally {
         this.#following = false;
