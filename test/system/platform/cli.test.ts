@@ -278,10 +278,11 @@ test('a worker is called by its script, unless a name is given, and is found by 
   assert.deepEqual(await names('named'), []);
 });
 
-test('status tells of every node, with exit code 1 when something is wrong', async () => {
+test('status tells of every node, with exit code 1 when something is wrong', async (t) => {
   assert.match(await done('status'), /^NODE +READY[\s\S]*n1 +yes/);
   assert.equal((await json('status')).nodes[0].name, 'n1');
-  const taken = cluster.apiPort;
+  const { server, port: taken } = await hello();
+  t.after(() => server.close());
   await done('set', 'service', 'tcp', 'protocol=tcp', 'backends=127.0.0.1:9');
   await done('set', 'listener', 'busy', `port=${taken}`, 'address=127.0.0.1', 'service=tcp');
   await cluster.until('the port in use is reported', async () => (await kontrol(['status'])).code === 1);
