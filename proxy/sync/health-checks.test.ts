@@ -391,7 +391,9 @@ test('what the checks find of another worker at an address is told, even if it i
   checks.setService('shop', of('one'));
   await pass(6_000);
   assert.equal(told.length, 1, 'the same worker');
+  assert.deepEqual(checks.dead(), [dead]);
   checks.setService('shop', of('two'));
+  assert.deepEqual(checks.dead(), [], 'of the new one a process that begins knows as little as the others');
   await pass(6_000);
   assert.deepEqual(told.slice(1), [dead], 'serving processes believed the new one alive');
   assert.equal(verdicts.length, 1, 'nobody hears twice that it is down');

@@ -163,9 +163,7 @@ export class HealthChecks {
 
   /** What a process that knows nothing has to hear: everything else counts as alive. */
   dead(): HealthVerdict[] {
-    const dead: HealthVerdict[] = [];
-    for (const { service, address, alive } of this.all()) if (!alive) dead.push({ service, address, alive });
-    return dead;
+    return this.verdicts().filter(({ alive }) => !alive);
   }
 
   /** What was told of every backend, for a process that may have missed some of it. */
