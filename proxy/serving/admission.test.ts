@@ -57,12 +57,32 @@ test('a process well above its share leaves newcomers to the others for a moment
   assert.equal(gate.paused, false);
 });
 
+test('who steps back again before the mean is told anew does so for longer: the others may wait for a processor', () => {
+  const { subject, clock, gate, open } = admission();
+  const pauses: number[] = [];
+  subject.setMean(0);
+  for (let count = 17; pauses.length < 5; count = 2 * count + 1) {
+    open(count - subject.open);
+    assert.equal(gate.paused, true);
+    let waited = 0;
+    for (; gate.paused; waited += 20) clock.advance(20);
+    pauses.push(waited);
+    open(1);
+    assert.equal(gate.paused, false);
+  }
+  assert.deepEqual(pauses, [20, 40, 80, 80, 80]);
+  subject.setMean(0);
+  open(1);
+  clock.advance(20);
+  assert.equal(gate.paused, false);
+});
+
 test('in a rush of thousands a process steps back a few times only', () => {
   const { subject, clock, gate } = admission();
   subject.setMean(0);
   for (let index = 0; index < 10_000; index++) {
     subject.opened();
-    if (gate.paused) clock.advance(20);
+    if (gate.paused) clock.advance(80);
   }
   assert.ok(gate.pauses > 1 && gate.pauses < 12, String(gate.pauses));
 });

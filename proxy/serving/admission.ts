@@ -7,8 +7,12 @@ import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Descriptors } from './descriptors.ts';
 
-/** How long a process above its share leaves newcomers to the others. */
+/**
+ * How long a process above its share leaves newcomers to the others. Until the mean is told anew each pause is twice the
+ * one before: where processors are short, the others may not have had one in the first.
+ */
 const SHARE_PAUSE_MS = 20;
+const LONGEST_SHARE_PAUSE_MS = 80;
 /** Above the mean by this factor and this number is "well above". */
 const SHARE_FACTOR = 1.25;
 const SHARE_FLOOR = 16;
@@ -38,6 +42,7 @@ export class Admission {
   #sinceLook = 0;
   /** Open connections above which this process steps back; Infinity when it is alone. */
   #allowance = Number.POSITIVE_INFINITY;
+  #sharePauseMs = SHARE_PAUSE_MS;
   #cancel: (() => void) | null = null;
   #full = false;
   #loggedAt = Number.NEGATIVE_INFINITY;
@@ -74,6 +79,7 @@ export class Admission {
   /** What the primary knows: open connections per process on average; null when this process is alone. */
   setMean(mean: number | null): void {
     this.#allowance = mean === null ? Number.POSITIVE_INFINITY : mean * SHARE_FACTOR + SHARE_FLOOR;
+    this.#sharePauseMs = SHARE_PAUSE_MS;
   }
 
   /** The kernel gave an error instead of a connection. */
@@ -92,7 +98,8 @@ export class Admission {
     // In a rush everybody is above an old mean: each further pause comes after twice as many connections.
     this.#allowance = this.#open * 2;
     if (!this.#options.gate.pause()) return;
-    this.#cancel = this.#options.clock.after(SHARE_PAUSE_MS, () => this.#go());
+    this.#cancel = this.#options.clock.after(this.#sharePauseMs, () => this.#go());
+    this.#sharePauseMs = Math.min(this.#sharePauseMs * 2, LONGEST_SHARE_PAUSE_MS);
   }
 
   #stop(why: 'descriptors' | 'connections'): void {
