@@ -320,6 +320,19 @@ test('a client that leaves while it is held takes no place', async () => {
   assert.equal(outcomes.filter(passed).length, 2);
 });
 
+test('a client that leaves while a later rule holds it takes no place of an earlier one', async () => {
+  const world = new World(1);
+  world.delay = 10;
+  const gone = world.request(0, [countOf(1, 60_000, 'first'), countOf(1, 60_000, 'later')]);
+  await world.pass(25);
+  assert.equal(gone.ticket?.at, 1);
+  gone.ticket?.cancel();
+  await world.pass(200);
+  const next = world.request(0, [countOf(1, 60_000, 'first')]);
+  await world.pass(100);
+  assert.ok(passed(next));
+});
+
 test('a rule under dry run counts and says so, and refuses nobody', async () => {
   const world = new World(1);
   const outcomes: Outcome[] = [];

@@ -258,8 +258,8 @@ export class RateGate {
     entry.waiting = [];
     this.#heldCount -= waiting.length;
     for (const ticket of waiting) {
-      if (ticket.cancelled) continue;
-      if (entry.tokens > 0) this.#takePlace(entry, ticket, now);
+      if (ticket.cancelled) this.#giveBackAll(ticket.counts, ticket.at, ticket.taken, now);
+      else if (entry.tokens > 0) this.#takePlace(entry, ticket, now);
       else if (left === 0) {
         this.#close(entry, now, resetMs);
         entry.taken = null;
@@ -316,7 +316,7 @@ export class RateGate {
     return all;
   }
 
-  /** A later rule refuses the request: what it took by those before `to` is for others. */
+  /** A later rule refuses the request, or it left there: what it took by those before `to` is for others. */
   #giveBackAll(counts: readonly RateCount[], to: number, known: readonly Taken[] | null, now: number): void {
     for (let at = 0; at < to; at++) {
       const entry = this.#entries.get((counts[at] as RateCount).key);
@@ -473,7 +473,8 @@ export class RateGate {
       entry.waiting = [];
       this.#heldCount -= waiting.length;
       for (const ticket of waiting) {
-        if (!ticket.cancelled) this.#resume(ticket, this.#placeAlone(entry, now), entry, now);
+        if (ticket.cancelled) this.#giveBackAll(ticket.counts, ticket.at, ticket.taken, now);
+        else this.#resume(ticket, this.#placeAlone(entry, now), entry, now);
       }
     }
   }
