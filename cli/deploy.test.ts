@@ -5,11 +5,12 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { run } from './deploy.ts';
+import { type Said, said } from './said-for-test.ts';
 
 /** An API with two builds of which the first is the latest; `answer` says what it answers otherwise. */
 async function withApi(
   answer: (method: string, url: string) => readonly [number, unknown] | null,
-  use: (deploy: (...args: string[]) => Promise<{ code: number; out: string; err: string }>) => Promise<void>,
+  use: (deploy: (...args: string[]) => Promise<Said>) => Promise<void>,
   service = 'shop',
 ): Promise<unknown[]> {
   const patched: unknown[] = [];
@@ -31,28 +32,8 @@ async function withApi(
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const said = { out: '', err: '' };
-  const { stdout, stderr } = process;
-  const writes = [stdout.write, stderr.write] as const;
-  // The runner of the tests tells its results on stdout too, in buffers.
-  const take = (name: 'out' | 'err', write: typeof stdout.write) =>
-    function (this: NodeJS.WriteStream, text: string | Uint8Array) {
-      if (typeof text !== 'string') return write.call(this, text);
-      said[name] += text;
-      return true;
-    };
   try {
-    await use(async (...args) => {
-      stdout.write = take('out', writes[0]) as typeof stdout.write;
-      stderr.write = take('err', writes[1]) as typeof stderr.write;
-      try {
-        const code = await run([service, ...args, '--url', url, '--token', 't']);
-        return { code, ...said };
-      } finally {
-        [stdout.write, stderr.write] = writes;
-        Object.assign(said, { out: '', err: '' });
-      }
-    });
+    await use((...args) => said(() => run([service, ...args, '--url', url, '--token', 't'])));
   } finally {
     server.closeAllConnections();
     server.close();

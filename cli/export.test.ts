@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
 import { run } from './export.ts';
+import { said } from './said-for-test.ts';
 
 /** What `kontrol export` prints of what `answer` sends, and what it asked for. */
 async function printed(answer: (response: ServerResponse) => void, ...args: string[]) {
@@ -15,24 +16,13 @@ async function printed(answer: (response: ServerResponse) => void, ...args: stri
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  let out = '';
-  let code = -1;
-  const write = process.stdout.write;
   try {
-    // The runner of the tests tells its results on stdout too, in buffers.
-    process.stdout.write = function (this: NodeJS.WriteStream, text: string, done: () => void) {
-      if (typeof text !== 'string') return write.call(this, text, done as never);
-      out += text;
-      setImmediate(done);
-      return true;
-    } as typeof write;
-    code = await run([...args, '--url', url, '--token', 't']);
+    const { code, out } = await said(() => run([...args, '--url', url, '--token', 't']));
+    return { code, out, asked };
   } finally {
-    process.stdout.write = write;
     server.closeAllConnections();
     server.close();
   }
-  return { code, out, asked };
 }
 
 const OBJECTS = [

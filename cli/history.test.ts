@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { run } from './history.ts';
+import { said } from './said-for-test.ts';
 
 /** What `kontrol history` prints of one answer, and what it asked for. */
 async function printed(answer: object, ...args: string[]) {
@@ -14,26 +15,14 @@ async function printed(answer: object, ...args: string[]) {
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const said = { out: '', err: '' };
-  const { stdout, stderr } = process;
-  const writes = [stdout.write, stderr.write] as const;
-  // The runner of the tests tells its results on stdout too, in buffers.
-  const take = (name: 'out' | 'err', write: typeof stdout.write) =>
-    function (this: NodeJS.WriteStream, text: string | Uint8Array) {
-      if (typeof text !== 'string') return write.call(this, text);
-      said[name] += text;
-      return true;
-    };
   try {
-    stdout.write = take('out', writes[0]) as typeof stdout.write;
-    stderr.write = take('err', writes[1]) as typeof stderr.write;
-    assert.equal(await run([...args, '--url', url, '--token', 't']), 0);
+    const { code, out, err } = await said(() => run([...args, '--url', url, '--token', 't']));
+    assert.equal(code, 0);
+    return { out, err, asked };
   } finally {
-    [stdout.write, stderr.write] = writes;
     server.closeAllConnections();
     server.close();
   }
-  return { ...said, asked };
 }
 
 const ITEM = { seq: 9, at: 0, author: 'me', message: '', changes: [{ kind: 'service', name: 'a' }] };
