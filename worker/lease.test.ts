@@ -20,6 +20,17 @@ async function leased(t: TestContext, more: Partial<LeaseOptions> = {}) {
   return { api, lease, notes };
 }
 
+/** A drain is under way that the API has been asked for and does not end yet. */
+async function draining(t: TestContext) {
+  const { api, lease } = await leased(t);
+  lease.start();
+  await until('it is registered', () => lease.id !== null);
+  api.drains = false;
+  const drained = lease.drain(600_000);
+  await until('it is asked', () => api.calls('drain').length === 1);
+  return { api, lease, drained };
+}
+
 test('it registers, beats with its state, and reports a change of state at once', async (t) => {
   const { api, lease } = await leased(t, { vitals: () => ({ memory: 5, uptime: 6 }) });
   lease.start();
@@ -120,12 +131,7 @@ test('a drain is asked for again when the API was just restarted, and gives up o
 });
 
 test('a drain goes on when the API is restarted in the middle of it, however long it has lasted', async (t) => {
-  const { api, lease } = await leased(t);
-  lease.start();
-  await until('it is registered', () => lease.id !== null);
-  api.drains = false;
-  const drained = lease.drain(600_000);
-  await until('it is asked', () => api.calls('drain').length === 1);
+  const { api, drained } = await draining(t);
   const now = performance.now.bind(performance);
   t.mock.method(performance, 'now', () => now() + 60_000);
   await api.close();
@@ -184,12 +190,7 @@ test('a note that cannot be taken ends nothing', async (t) => {
 });
 
 test('close gives the registration back, ends a drain that is still waiting, and may be called twice', async (t) => {
-  const { api, lease } = await leased(t);
-  lease.start();
-  await until('it is registered', () => lease.id !== null);
-  api.drains = false;
-  const drained = lease.drain(600_000);
-  await until('it is asked', () => api.calls('drain').length === 1);
+  const { api, lease, drained } = await draining(t);
   await lease.close();
   await lease.close();
   assert.equal(await drained, false);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type TestProxy, withProxy } from './harness.ts';
+import { stuckUpload } from './stuck-upload.ts';
 import type { Wire } from './wire.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -145,15 +146,7 @@ describe('a client that leaves', () => {
 
   it('while it is held back by a slow backend is noticed', () =>
     withProxy({}, async (proxy) => {
-      const client = await proxy.client();
-      client.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n');
-      const backend = await proxy.backend.connection();
-      await backend.readHead();
-      backend.socket.pause();
-      const block = Buffer.alloc(65_536);
-      for (let i = 0; i < 1_000 && client.socket.write(block); i++) {
-        await new Promise((resolve) => setImmediate(resolve));
-      }
+      const { client } = await stuckUpload(proxy);
       client.reset();
       const record = await proxy.record();
       assert.equal(record.status, 499);

@@ -1,9 +1,21 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type ProxyOptions, withProxy } from './harness.ts';
+import { type ProxyOptions, type TestProxy, withProxy } from './harness.ts';
+import type { Wire } from './wire.ts';
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
 const ok = (body: string) => `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+
+/** A client with 40 000 requests under way that takes no answer, once it is held back. */
+async function askingOn(proxy: TestProxy): Promise<Wire> {
+  const client = await proxy.client();
+  client.socket.pause();
+  client.write(get('/x').repeat(40_000));
+  const [connection] = proxy.connections;
+  await proxy.settled(() => (connection?.pendingBytes ?? 0) > 65_536, 'answers that wait');
+  for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+  return client;
+}
 
 describe('pipelining', () => {
   it('requests are answered in order, one at a time on the backend', () =>
@@ -128,12 +140,7 @@ describe('pipelining', () => {
 
   it('a client that takes no answer and asks on is given up after the keep-alive time', () =>
     withProxy(page, async (proxy) => {
-      const client = await proxy.client();
-      client.socket.pause();
-      client.write(get('/x').repeat(40_000));
-      const [connection] = proxy.connections;
-      await proxy.settled(() => (connection?.pendingBytes ?? 0) > 65_536, 'answers that wait');
-      for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+      const client = await askingOn(proxy);
       proxy.passTime(66_000);
       const { decisions } = proxy;
       assert.ok(decisions < 40_000);
@@ -145,12 +152,7 @@ describe('pipelining', () => {
 
   it('a failure of ours when such a client takes more again loses none of the answers before it', () =>
     withProxy(page, async (proxy) => {
-      const client = await proxy.client();
-      client.socket.pause();
-      client.write(get('/x').repeat(40_000));
-      const [connection] = proxy.connections;
-      await proxy.settled(() => (connection?.pendingBytes ?? 0) > 65_536, 'answers that wait');
-      for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+      const client = await askingOn(proxy);
       const { decisions } = proxy;
       const limits = () => {
         throw new Error('a defect of ours');

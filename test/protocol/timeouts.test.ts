@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { withProxy } from './harness.ts';
+import { stuckUpload } from './stuck-upload.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
@@ -193,15 +194,7 @@ describe('time-outs of the backend', () => {
     const what = interim === '' ? '' : ', an interim answer or not,';
     it(`a backend that takes nothing of an upload${what} is given up`, () =>
       withProxy({ service: { timeouts: { idle: '10s' } } }, async (proxy) => {
-        const client = await proxy.client();
-        client.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n');
-        const backend = await proxy.backend.connection();
-        await backend.readHead();
-        backend.socket.pause();
-        const block = Buffer.alloc(65_536);
-        for (let i = 0; i < 1_000 && client.socket.write(block); i++) {
-          await new Promise((resolve) => setImmediate(resolve));
-        }
+        const { client, backend } = await stuckUpload(proxy);
         if (interim !== '') {
           backend.write(interim);
           await client.readHead();
